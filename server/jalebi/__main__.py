@@ -1,0 +1,5 @@
+"""`python -m jalebi`."""
+
+from jalebi.cli import main
+
+main()

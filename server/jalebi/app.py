@@ -1,0 +1,178 @@
+"""The `Jalebi` class: settings and kinds of one shop, and the ASGI application that serves them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from jalebi.kinds import Isolation, Shop
+from jalebi.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from jalebi.jobs import Job
+    from jalebi.runner.worker import Worker
+    from jalebi.web.rooms import Rooms
+
+F = TypeVar("F", bound=Callable[..., Any])
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Lifespan = Callable[["Jalebi"], AbstractAsyncContextManager[Any]]
+
+
+class Jalebi(Shop):
+    """A shop: register kinds with `@shop.job`, submit with `shop.submit`, serve it as an ASGI application.
+
+    Keyword arguments override the settings from JALEBI_* variables (see `jalebi.settings.Settings`). `lifespan`, an
+    async context manager function, is entered when the server starts and left when it stops. Two instances in one
+    process share nothing.
+    """
+
+    def __init__(self, *, lifespan: Lifespan | None = None, **settings: Any) -> None:
+        super().__init__()
+        self.target: str | None = None  # what child processes import; the command line sets it
+        self._overrides = settings
+        self._user_lifespan = lifespan
+        self._rooms: Rooms | None = None
+        self._worker: Worker | None = None
+        self._opening: asyncio.Lock | None = None
+        self._stack: AsyncExitStack | None = None
+        if settings:
+            Settings(**settings)  # a wrong name is told here, not at the first request
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return Settings(**self._overrides)
+
+    def configure(self, **settings: Any) -> None:
+        """Override settings before the shop is opened."""
+        self._overrides |= settings
+        self.__dict__.pop("settings", None)
+
+    @overload
+    def job(self, function: F, /) -> F: ...
+    @overload
+    def job(
+        self,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: int = 0,
+        timeout: float = 900.0,
+        max_attempts: int = 3,
+        backoff: float | Callable[[int], float] = 2.0,
+        isolation: Isolation | None = None,
+        max_running: int | None = None,
+        rate_limit: str | None = None,
+        capture: bool = False,
+    ) -> Callable[[F], F]: ...
+    def job(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+        """Make a function a kind of job, bare or with options; the function itself stays as it is.
+
+        Raises KindError where the name is taken or an option is wrong.
+        """
+
+        def register(wrapped: F) -> F:
+            self.kinds.register(wrapped, options)
+            return wrapped
+
+        return register if function is None else register(function)
+
+    async def submit(
+        self, kind: Callable[..., Any] | str, args: dict[str, Any] | None = None, /, **kwargs: Any
+    ) -> "Job":
+        """Store a job of a kind (the function, or its name) with its args; it is on disk when this returns.
+
+        Raises ValidationFailed, UnknownKind, QueueFull, Draining, StorageUnavailable.
+        """
+        from jalebi.queue import Order
+
+        rooms = await self.open()
+        return await rooms.queue.submit(Order(kind=self.kinds.of(kind).name, args={**(args or {}), **kwargs}))
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Open the shop and close it; give this to an application that mounts the shop, as part of its lifespan."""
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    async def open(self) -> "Rooms":
+        """Open the rooms in order, once; a mounted shop that nobody opened opens at its first use."""
+        if self._rooms is not None:
+            return self._rooms
+        self._opening = self._opening or asyncio.Lock()
+        async with self._opening:
+            if self._rooms is None:
+                async with AsyncExitStack() as stack:
+                    rooms = await self._open(stack)
+                    self._stack = stack.pop_all()
+                    self._rooms = rooms
+        return self._rooms
+
+    async def _open(self, stack: AsyncExitStack) -> "Rooms":
+        # Imported here and not above: child processes import this module for their kinds only.
+        from jalebi.background import every
+        from jalebi.feed import Feed
+        from jalebi.files import Files, folder_for
+        from jalebi.hub import Hub
+        from jalebi.queue import Queue
+        from jalebi.runner.worker import Worker
+        from jalebi.store import Store
+        from jalebi.web.rooms import Rooms
+
+        settings = self.settings
+        store = Store(settings.database_url)
+        await stack.enter_async_context(store)
+        files = Files(folder_for(store.path, settings.files_url))
+        files.open()
+        stack.callback(files.close)
+        hub = Hub()
+        stack.callback(hub.close)
+        queue = Queue(store, hub, self.kinds, settings, files)
+        await stack.enter_async_context(Feed(store, hub))
+        await stack.enter_async_context(every(3600.0, files.sweep, "sweeping uploads"))
+        if self._user_lifespan is not None:
+            await stack.enter_async_context(self._user_lifespan(self))
+        if settings.workers:
+            self._worker = await stack.enter_async_context(Worker(queue, self.target).running())
+        return Rooms(settings=settings, store=store, hub=hub, queue=queue, files=files, kinds=self.kinds)
+
+    async def drain(self) -> None:
+        """Take no new jobs, tell subscribers, and let running jobs end within the grace time."""
+        rooms = self._rooms
+        if rooms is None or rooms.queue.draining:
+            return
+        rooms.queue.draining = True
+        rooms.hub.close()
+        if self._worker is not None:
+            await self._worker.drain(rooms.settings.grace)
+
+    async def close(self) -> None:
+        """Drain and close the rooms in reverse. Closing twice, or before opening, is safe."""
+        stack, self._stack = self._stack, None
+        if stack is None:
+            return
+        try:
+            await self.drain()
+        finally:
+            self._rooms = self._worker = None
+            await stack.aclose()
+
+    @cached_property
+    def _starlette(self) -> "Starlette":
+        from jalebi.web import application
+
+        return application(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "lifespan":
+            scope.setdefault("state", {})["rooms"] = await self.open()
+        await self._starlette(scope, receive, send)

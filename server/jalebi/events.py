@@ -1,0 +1,172 @@
+"""What subscribers hear, and how jobs, events and progress are written on the wire: no I/O, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from jalebi.jobs import Job, Progress, State
+
+encode = msgspec.json.encode
+
+#: The durable types. A change of state is announced by the state's name, but a start and a submission.
+TYPES: Final = (
+    "created", "queued", "started", "log", "file", "retrying", "cancelling", "completed", "failed", "cancelled",
+)  # fmt: skip
+TERMINAL_TYPES: Final = frozenset({"completed", "failed", "cancelled"})
+_ANNOUNCED: Final = {State.RUNNING: "started"}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A durable fact: `number` orders all events of one installation, `seq` those of one job.
+
+    `job` is the job as of the event. `extra` is what only this type carries: `log` or `file`.
+    """
+
+    number: int
+    type: str
+    at: float
+    job: Job
+    extra: Mapping[str, Any] | None = None
+
+    @property
+    def seq(self) -> int:
+        """The event's place among those of its job, from 1 without holes."""
+        return self.job.seq
+
+
+def announced(state: State) -> str:
+    """Return the event type that announces a move to `state`."""
+    return _ANNOUNCED.get(state, state.value)
+
+
+def rfc3339(at: float | None) -> str | None:
+    """Return a Unix time as an RFC 3339 UTC timestamp with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def cursor_text(epoch: str, number: int) -> str:
+    """Return the cursor after event `number`; `epoch` names the installation."""
+    return f"{epoch}-{number}"
+
+
+def cursor_number(epoch: str, text: str) -> int:
+    """Return the event number that a cursor names. Raises ValueError for a cursor that is not of this installation."""
+    mine, _, number = text.partition("-")
+    if mine != epoch or not (number.isascii() and number.isdigit()) or len(number) > 18:
+        raise ValueError("the cursor is not one of this installation")
+    return int(number)
+
+
+def links(job_id: str, root: str) -> dict[str, str]:
+    """Return the links of a job, as absolute paths under the application's `root` path."""
+    api = f"{root}/v1/jobs/{job_id}"
+    return {
+        "self": api,
+        "status": f"{api}/status",
+        "result": f"{api}/result",
+        "events": f"{api}/events",
+        "logs": f"{api}/logs",
+        "files": f"{api}/files",
+        "ws": f"{root}/ws/jobs/{job_id}",
+        "html": f"{root}/jobs/{job_id}",
+    }
+
+
+def progress_wire(progress: Progress | None) -> dict[str, Any] | None:
+    """Return the wire form of a progress."""
+    if progress is None:
+        return None
+    eta = progress.eta_seconds
+    return {
+        "done": _number(progress.done),
+        "total": _number(progress.total),
+        "fraction": progress.fraction,
+        "unit": progress.unit,
+        "message": progress.message,
+        "rate": None if progress.rate is None else round(progress.rate, 3),
+        "eta_seconds": None if eta is None else round(eta, 1),
+        "updated_at": rfc3339(progress.updated_at),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a waiting or running job may expect: its place in line (1 = next) and Unix times, where known."""
+
+    position: int | None = None
+    start_at: float | None = None
+    finish_at: float | None = None
+
+
+def job_wire(job: Job, *, root: str, epoch: str, outlook: Outlook | None = None) -> dict[str, Any]:
+    """Return the wire form of a job; its links respect the application's `root` path."""
+    outlook = outlook or Outlook()
+    finish = outlook.finish_at
+    if finish is None and job.progress is not None and job.state is State.RUNNING:
+        eta = job.progress.eta_seconds
+        finish = None if eta is None else job.progress.updated_at + eta
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "args": msgspec.Raw(job.args.encode()),
+        "queue": job.queue,
+        "priority": job.priority,
+        "tags": list(job.tags),
+        "state": job.state.value,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "timeout": _number(job.timeout),
+        "seq": job.seq,
+        "cursor": cursor_text(epoch, job.cursor),
+        "created_at": rfc3339(job.created_at),
+        "run_at": rfc3339(job.run_at),
+        "started_at": rfc3339(job.started_at),
+        "finished_at": rfc3339(job.finished_at),
+        "expires_at": rfc3339(job.expires_at),
+        "progress": progress_wire(job.progress),
+        "position": outlook.position,
+        "estimated_start_at": rfc3339(outlook.start_at),
+        "estimated_finish_at": rfc3339(finish),
+        "error": job.error,
+        "links": links(job.id, root),
+    }
+
+
+def event_wire(event: Event, *, root: str, epoch: str) -> dict[str, Any]:
+    """Return the wire form of a durable event."""
+    wire: dict[str, Any] = {
+        "type": event.type,
+        "job_id": event.job.id,
+        "seq": event.seq,
+        "cursor": cursor_text(epoch, event.number),
+        "at": rfc3339(event.at),
+    }
+    if event.extra is not None:
+        wire.update(event.extra)
+    if event.type != "log":
+        wire["job"] = job_wire(event.job, root=root, epoch=epoch)
+    return wire
+
+
+def progress_event(job_id: str, seq: int, progress: Progress) -> dict[str, Any]:
+    """Return the wire form of a progress; `seq` is that of the last durable event before it."""
+    return {
+        "type": "progress",
+        "job_id": job_id,
+        "seq": seq,
+        "at": rfc3339(progress.updated_at),
+        "progress": progress_wire(progress),
+    }
+
+
+def _number(value: float | None) -> float | int | None:
+    """Write whole numbers without a fraction: a caller who counts pages wants 84, not 84.0."""
+    if value is None:
+        return None
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else value

@@ -1,0 +1,32 @@
+"""Publishes committed events in the order of their commits: the one way from the store to the hub."""
+
+from jalebi.events import Event
+from jalebi.hub import Hub
+from jalebi.store import Store, reads
+
+
+class Feed:
+    """Hands every committed event to the hub once; `number` is that of the last one handed on."""
+
+    def __init__(self, store: Store, hub: Hub) -> None:
+        self._store = store
+        self._hub = hub
+        self.number = 0
+
+    async def __aenter__(self) -> "Feed":
+        """Start after the last event that was committed before."""
+        self.number = await self._store.read(reads.last_number)
+        self._store.published = self.publish
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop listening to the store."""
+        self._store.published = lambda _: None
+
+    def publish(self, events: list[Event]) -> None:
+        """Hand on the events of one commit."""
+        for event in events:
+            # The writer's own thread delivers commits in order; a number from before the start is old news.
+            if event.number > self.number:
+                self.number = event.number
+                self._hub.publish(event)

@@ -1,0 +1,194 @@
+"""In-process publish and subscribe: durable events in order, progress conflated, bounded mailboxes, nobody waited for."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from jalebi.events import Event
+from jalebi.jobs import ACTIVE, Job, Progress
+
+#: How often the newest progress of a job goes to subscribers, in seconds (10 Hz).
+TICK: Final = 0.1
+#: Durable events that a mailbox holds before its reader is cut off.
+ROOM: Final = 1024
+#: Jobs of which a mailbox holds the newest progress; more are dropped until the next tick.
+PROGRESS_ROOM: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A running job's newest progress; `seq` is that of the last durable event before it."""
+
+    job: Job
+    seq: int
+    progress: Progress
+
+
+Message = Event | Advance
+
+
+class Lagged(Exception):
+    """The reader fell behind for good; it can resume from the last event it has."""
+
+
+class Mailbox:
+    """What waits for one reader. `async for` yields batches: the events in order, then each job's newest progress."""
+
+    def __init__(self, wants: Callable[[Job], bool], seqs: Mapping[str, int], room: int) -> None:
+        self._wants = wants
+        self._seqs = seqs
+        self._room = room
+        self._events: deque[Event] = deque()
+        self._progress: dict[str, tuple[Job, Progress]] = {}
+        self._filled = asyncio.Event()
+        self._lagged = False
+        self._closed = False
+        self.dropped = 0
+
+    def put(self, event: Event) -> None:
+        """Take an event that the reader wants; the job's older progress gives way to it."""
+        if self._lagged or not self._wants(event.job):
+            return
+        if len(self._events) >= self._room:
+            self._lagged = True
+            self._events.clear()
+            self._progress.clear()
+        else:
+            self._events.append(event)
+            if event.type != "log":
+                self._progress.pop(event.job.id, None)
+        self._filled.set()
+
+    def advance(self, job: Job, progress: Progress) -> None:
+        """Take a job's newest progress in place of an older one."""
+        if self._lagged or not self._wants(job):
+            return
+        if len(self._progress) >= PROGRESS_ROOM and job.id not in self._progress:
+            self.dropped += 1
+            return
+        self._progress[job.id] = (job, progress)
+        self._filled.set()
+
+    def close(self) -> None:
+        """Let the reader finish what is here and stop."""
+        self._closed = True
+        self._filled.set()
+
+    def __aiter__(self) -> "Mailbox":
+        return self
+
+    async def __anext__(self) -> list[Message]:
+        """Wait for news. Raises Lagged where the reader fell behind, StopAsyncIteration once the mailbox is closed."""
+        while True:
+            if self._lagged:
+                raise Lagged
+            batch = self.take()
+            if batch:
+                return batch
+            if self._closed:
+                raise StopAsyncIteration
+            self._filled.clear()
+            await self._filled.wait()
+
+    def take(self) -> list[Message]:
+        """Return what has gathered, without waiting."""
+        batch: list[Message] = list(self._events)
+        self._events.clear()
+        for job, progress in self._progress.values():
+            # Numbered only now: every event published so far is in this batch or before it.
+            batch.append(Advance(job, self._seqs.get(job.id, job.seq), progress))
+        self._progress.clear()
+        return batch
+
+
+class Hub:
+    """Carries committed events and live progress to every reader of one server."""
+
+    def __init__(self) -> None:
+        self._by_job: dict[str, set[Mailbox]] = {}
+        self._all: set[Mailbox] = set()
+        self._seqs: dict[str, int] = {}  # of active jobs: the seq last published
+        self._latest: dict[str, tuple[Job, Progress]] = {}
+        self._dirty: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_tick = 0.0
+        self.closed = False
+
+    @property
+    def readers(self) -> int:
+        """How many mailboxes are open."""
+        return len(self._all) + sum(len(boxes) for boxes in self._by_job.values())
+
+    @contextmanager
+    def subscribe(
+        self, job_id: str | None = None, *, wants: Callable[[Job], bool] = lambda _: True, room: int = ROOM
+    ) -> Iterator[Mailbox]:
+        """Open a mailbox for one job, or for all that `wants` accepts."""
+        mailbox = Mailbox(wants, self._seqs, room)
+        boxes = self._all if job_id is None else self._by_job.setdefault(job_id, set())
+        boxes.add(mailbox)
+        if self.closed:
+            mailbox.close()
+        try:
+            yield mailbox
+        finally:
+            boxes.discard(mailbox)
+            if job_id is not None and not boxes and self._by_job.get(job_id) is boxes:
+                del self._by_job[job_id]
+
+    def publish(self, event: Event) -> None:
+        """Hand a committed event to every reader that wants it. Never waits."""
+        job = event.job
+        if job.state in ACTIVE:
+            self._seqs[job.id] = event.seq
+        else:
+            # The attempt is over: what it reported last is in the event.
+            self._seqs.pop(job.id, None)
+            self._latest.pop(job.id, None)
+            self._dirty.discard(job.id)
+        for mailbox in self._by_job.get(job.id, ()):
+            mailbox.put(event)
+        for mailbox in self._all:
+            mailbox.put(event)
+
+    def report(self, job: Job, progress: Progress) -> None:
+        """Take the newest progress of a running job; readers get it at the next tick, at once after a quiet time."""
+        self._latest[job.id] = (job, progress)
+        self._dirty.add(job.id)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._last_tick + TICK), self._tick)
+
+    def forget(self, job_id: str) -> None:
+        """Drop what an attempt reported: it is over, whatever was or was not published."""
+        self._latest.pop(job_id, None)
+        self._dirty.discard(job_id)
+
+    def progress(self, job_id: str) -> Progress | None:
+        """Return the newest progress of a running job of this server."""
+        news = self._latest.get(job_id)
+        return news[1] if news else None
+
+    def close(self) -> None:
+        """Let every reader finish what it has and stop; later readers stop at once."""
+        self.closed = True
+        for mailbox in [*self._all, *(box for boxes in self._by_job.values() for box in boxes)]:
+            mailbox.close()
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._last_tick = asyncio.get_running_loop().time()
+        dirty, self._dirty = self._dirty, set()
+        for job_id in dirty:
+            if job_id in self._seqs:
+                job, progress = self._latest[job_id]
+                for mailbox in self._by_job.get(job_id, ()):
+                    mailbox.advance(job, progress)
+                for mailbox in self._all:
+                    mailbox.advance(job, progress)
+            elif job_id in self._latest:
+                # The start is committed but not yet published; nobody hears of progress before it.
+                self.report(*self._latest[job_id])

@@ -1,0 +1,230 @@
+"""What a job is, which moves its life allows, and the arithmetic of retries: no I/O, no clock."""
+
+import random as _random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from jalebi.errors import JobActive, JobFinished
+
+
+class State(StrEnum):
+    """Where a job is in its life; a closed set."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RETRYING = "retrying"
+    BLOCKED = "blocked"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+WAITING: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING, State.BLOCKED})
+ACTIVE: Final = frozenset({State.RUNNING, State.CANCELLING})
+TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+
+MOVES: Final[Mapping[State, frozenset[State]]] = {
+    State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED}),
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+    State.RETRYING: frozenset({State.QUEUED, State.CANCELLED}),
+    State.BLOCKED: frozenset({State.QUEUED, State.SCHEDULED, State.CANCELLED}),
+    # back to queued: handed back by a worker that drains
+    State.RUNNING: frozenset({State.COMPLETED, State.FAILED, State.RETRYING, State.QUEUED, State.CANCELLING}),
+    State.CANCELLING: frozenset({State.CANCELLED}),
+    # a manual retry starts a finished job over
+    State.COMPLETED: frozenset({State.QUEUED}),
+    State.FAILED: frozenset({State.QUEUED}),
+    State.CANCELLED: frozenset({State.QUEUED}),
+}
+
+MAX_BACKOFF: Final = 3600.0
+
+
+def sources(target: State) -> frozenset[State]:
+    """Return the states that a job may leave to reach `target`."""
+    return frozenset(state for state, targets in MOVES.items() if target in targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The latest position of a running attempt; `rate` is in units a second, times are Unix seconds."""
+
+    done: float
+    total: float | None = None
+    unit: str | None = None
+    message: str | None = None
+    rate: float | None = None
+    updated_at: float = 0.0
+
+    @property
+    def fraction(self) -> float | None:
+        """How much is done, from 0 to 1, or None where the total is unknown."""
+        if self.total is None:
+            return None
+        if self.total <= 0:
+            return 1.0
+        return min(1.0, max(0.0, self.done / self.total))
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """How long the rest takes at the current rate, or None where that can't be said."""
+        if self.total is None or not self.rate:
+            return None
+        return max(0.0, (self.total - self.done) / self.rate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it is stored. Times are Unix seconds; `args` is JSON text; `cursor` is the number of its last event."""
+
+    id: str
+    kind: str
+    args: str
+    queue: str
+    priority: int
+    tags: tuple[str, ...]
+    state: State
+    attempt: int = 0
+    tries: int = 0  # attempts used of the present budget; a manual retry starts a new one
+    max_attempts: int
+    timeout: float
+    seq: int = 1
+    cursor: int = 0
+    created_at: float
+    run_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    lease_until: float | None = None
+    error: Mapping[str, Any] | None = None
+    progress: Progress | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job is over."""
+        return self.state in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The function returned; `result` is JSON text."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed; it is run again after `delay` seconds where `retry` allows and attempts are left."""
+
+    error: Mapping[str, Any]
+    retry: bool = True
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The attempt ended because it was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The worker hands the attempt back unfinished; it does not use up the budget."""
+
+
+Outcome = Completed | Failed | Stopped | Released
+
+
+def _move(job: Job, state: State, **changes: Any) -> Job:
+    if state not in MOVES[job.state]:
+        raise ValueError(f"a job can't move from {job.state} to {state}")
+    return replace(job, state=state, seq=job.seq + 1, **changes)
+
+
+def due(job: Job) -> Job:
+    """Return the job as its scheduled time or its retry has come."""
+    return _move(job, State.QUEUED, run_at=None)
+
+
+def claimed(job: Job, *, now: float, worker: str, lease: float) -> Job:
+    """Return the job as its next attempt starts on `worker`, safe for `lease` seconds."""
+    return _move(
+        job,
+        State.RUNNING,
+        attempt=job.attempt + 1,
+        tries=job.tries + 1,
+        started_at=now,
+        worker=worker,
+        lease_until=now + lease,
+        progress=None,
+    )
+
+
+def settled(job: Job, outcome: Outcome, *, now: float, progress: Progress | None = None) -> Job:
+    """Return the job as its attempt ends; a job that is being cancelled is cancelled whatever the outcome."""
+    idle: dict[str, Any] = {"worker": None, "lease_until": None, "progress": progress or job.progress}
+    if job.state is State.CANCELLING:
+        return _move(job, State.CANCELLED, finished_at=now, **idle)
+    match outcome:
+        case Completed():
+            return _move(job, State.COMPLETED, finished_at=now, error=None, **idle)
+        case Failed(error=error, retry=retry, delay=delay):
+            error = {**error, "attempt": job.attempt}
+            if retry and job.tries < job.max_attempts:
+                return _move(job, State.RETRYING, run_at=now + delay, error=error, **idle)
+            return _move(job, State.FAILED, finished_at=now, error=error, **idle)
+        case Stopped():
+            # Only a job that nobody cancelled comes here: it raised the stop itself.
+            error = failure("JobStopped", "The job stopped itself without being cancelled.")
+            return settled(job, Failed(error, retry=False), now=now, progress=progress)
+        case Released():
+            return _move(job, State.QUEUED, tries=job.tries - 1, **idle)
+
+
+def cancelled(job: Job, *, now: float, reason: str | None) -> Job:
+    """Return the job as somebody cancels it; a job already cancelled or cancelling comes back unchanged.
+
+    Raises JobFinished where it completed or failed.
+    """
+    if job.state in {State.CANCELLED, State.CANCELLING}:
+        return job
+    error = failure("Cancelled", reason) if reason else job.error
+    if job.state is State.RUNNING:
+        return _move(job, State.CANCELLING, error=error)
+    if job.terminal:
+        raise JobFinished(f"The job is {job.state} already.")
+    return _move(job, State.CANCELLED, finished_at=now, run_at=None, error=error)
+
+
+def retried(job: Job) -> Job:
+    """Return a finished job as it starts over with a fresh budget of attempts. Raises JobActive otherwise."""
+    if not job.terminal:
+        raise JobActive(f"The job is {job.state}; only a finished job can be retried.")
+    return _move(job, State.QUEUED, tries=0, finished_at=None, run_at=None, error=None, progress=None)
+
+
+def deletable(job: Job) -> None:
+    """Raise JobActive where the job is running or being cancelled."""
+    if job.state in ACTIVE:
+        raise JobActive(f"The job is {job.state}; cancel it first.")
+
+
+def failure(kind: str, message: str, traceback: str | None = None) -> dict[str, Any]:
+    """Return the error document of a failed attempt, without the attempt's number."""
+    return {"type": kind, "message": message, "traceback": traceback}
+
+
+def backoff(
+    policy: float | Callable[[int], float], attempt: int, random: Callable[[float, float], float] = _random.uniform
+) -> float:
+    """Return the seconds to wait after the failed attempt number `attempt` (1 = the first of its budget).
+
+    A number doubles with every attempt and is spread by up to 10 % either way; a callable is taken at its word.
+    """
+    if callable(policy):
+        return max(0.0, float(policy(attempt)))
+    return min(MAX_BACKOFF, policy * 2.0 ** min(attempt - 1, 30)) * random(0.9, 1.1)

@@ -1,0 +1,222 @@
+"""The only way to change a job: submit, claim, report, settle, cancel, retry, delete."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from jalebi.errors import Draining, NotFound, ValidationFailed
+from jalebi.events import Outlook
+from jalebi.files import Files
+from jalebi.hub import Hub
+from jalebi.ids import new_id
+from jalebi.jobs import ACTIVE, Job, Outcome, Progress, State, backoff, failure
+from jalebi.kinds import Kind, Kinds
+from jalebi.settings import Settings
+from jalebi.store import Store, reads
+from jalebi.store.verbs import Claim, gone
+
+__all__ = ["Order", "Queue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One submission; what is None comes from the kind. Times are Unix seconds, `timeout` seconds."""
+
+    kind: str
+    args: Any
+    queue: str | None = None
+    priority: int | None = None
+    tags: Sequence[str] = ()
+    run_at: float | None = None
+    timeout: float | None = None
+    max_attempts: int | None = None
+
+
+class Queue:
+    """Every change of a job goes through here, and so does every read that must show live progress."""
+
+    def __init__(self, store: Store, hub: Hub, kinds: Kinds, settings: Settings, files: Files) -> None:
+        self.store = store
+        self.hub = hub
+        self.kinds = kinds
+        self.settings = settings
+        self.files = files
+        self.draining = False
+        #: Set by the runner: told at once of a cancellation of what may be running here.
+        self.interrupt: Callable[[Job], None] = lambda _: None
+        #: Set by the runner: how many workers this process has.
+        self.workers = 0
+
+    # Callers' side
+
+    async def submit(self, order: Order) -> Job:
+        """Store a job; it is on disk when this returns. Raises ValidationFailed, UnknownKind, QueueFull, Draining."""
+        if self.draining:
+            raise Draining("The server is shutting down; submit again in a moment.", headers={"Retry-After": "5"})
+        kind = self.kinds.named(order.kind)
+        job = self._new(kind, order, kind.validate(order.args))
+        if not kind.upload_fields:
+            [stored] = await self.store.submit([job], max_waiting=self.settings.max_waiting)
+            return stored
+        try:
+            self._give_uploads(kind, job, order.args)
+            [stored] = await self.store.submit([job], max_waiting=self.settings.max_waiting)
+        except BaseException:
+            self.files.drop_job(job.id)
+            raise
+        return stored
+
+    async def cancel(self, job_id: str, reason: str | None = None) -> Job:
+        """Cancel a job, or ask it to stop where it runs. Raises NotFound, JobFinished."""
+        before, after = await self.store.cancel(job_id, reason)
+        if after.state is State.CANCELLING and before is not after:
+            self.interrupt(after)
+        return after
+
+    async def retry(self, job_id: str) -> Job:
+        """Start a finished job over with a fresh budget of attempts. Raises NotFound, JobActive."""
+        if self.draining:
+            raise Draining("The server is shutting down; retry again in a moment.", headers={"Retry-After": "5"})
+        return await self.store.retry(job_id)
+
+    async def delete(self, job_id: str) -> None:
+        """Purge a job with its logs and files. Raises NotFound, JobActive."""
+        await self.store.delete(job_id)
+        self.files.drop_job(job_id)
+
+    async def get(self, job_id: str) -> Job:
+        """Return a job with its live progress. Raises NotFound."""
+        job = await self.store.read(lambda connection: reads.job(connection, job_id))
+        if job is None:
+            raise gone(job_id)
+        return self.live(job)
+
+    async def get_with_outlook(self, job_id: str) -> tuple[Job, Outlook]:
+        """Return a job with what it may expect. Raises NotFound."""
+
+        def query(connection: Connection) -> tuple[Job, Outlook] | None:
+            job = reads.job(connection, job_id)
+            return None if job is None else (job, self._outlooks(connection, [job])[0])
+
+        found = await self.store.read(query)
+        if found is None:
+            raise gone(job_id)
+        return self.live(found[0]), found[1]
+
+    async def page(
+        self, wanted: reads.Filter, *, limit: int, before: str | None = None
+    ) -> tuple[list[tuple[Job, Outlook]], str | None]:
+        """Return a page of jobs, newest first, and the id to go on from, or None on the last page."""
+
+        def query(connection: Connection) -> list[tuple[Job, Outlook]]:
+            found = reads.jobs(connection, wanted, limit=limit + 1, before=before)
+            return list(zip(found, self._outlooks(connection, found), strict=True))
+
+        found = await self.store.read(query)
+        page = [(self.live(job), outlook) for job, outlook in found[:limit]]
+        return page, page[-1][0].id if len(found) > limit else None
+
+    async def result(self, job_id: str) -> str | None:
+        """Return a completed job's result as JSON text."""
+        return await self.store.read(lambda connection: reads.result(connection, job_id))
+
+    async def file(self, job_id: str, name: str) -> reads.File:
+        """Return a file of a job. Raises NotFound."""
+        found = await self.store.read(lambda connection: reads.file(connection, job_id, name))
+        if found is None:
+            raise NotFound(f"The job has no file {name!r}.")
+        return found
+
+    def live(self, job: Job) -> Job:
+        """Return the job with the progress that is newer than the database's."""
+        if job.state in ACTIVE and (progress := self.hub.progress(job.id)) is not None:
+            return replace(job, progress=progress)
+        return job
+
+    # Workers' side
+
+    async def claim(self, claim: Claim) -> list[Job]:
+        """Wait until there is work, and start its next attempts."""
+        return await self.store.claim(claim)
+
+    async def log(self, job: Job, level: str, message: str) -> bool:
+        """Keep a line of an attempt; False where the attempt has lost its job."""
+        kept = await self.store.record_log(
+            job.id, job.attempt, level, message, at=self.store.clock(), keep_lines=self.settings.max_log_lines
+        )
+        return kept is not None
+
+    async def attach(self, job: Job, staged: Any, size: int, name: str, media_type: str) -> bool:
+        """Keep staged content as a file of a job; False where the attempt has lost its job."""
+        old = await self.store.read(lambda connection: reads.file(connection, job.id, name))
+        path = self.files.adopt(staged, job.id)
+        file = {"name": name, "size": size, "media_type": media_type, "path": path}
+        kept = await self.store.record_file(job.id, job.attempt, file, at=self.store.clock())
+        if kept is None:
+            self.files.drop(path)
+        elif old is not None:
+            self.files.drop(old.path)
+        return kept is not None
+
+    async def settle(self, job: Job, outcome: Outcome, progress: Progress | None) -> Job | None:
+        """End an attempt; None where it had lost its job, and its outcome was discarded."""
+        self.hub.forget(job.id)
+        return await self.store.settle(job.id, job.attempt, outcome, progress)
+
+    async def rescue(self, *, everyone: bool = False) -> list[Job]:
+        """Take back the jobs of workers that are dead: those whose lease is over, or all."""
+        error = failure("WorkerLost", "The worker that ran this attempt is gone.")
+        return await self.store.rescue(error, self.delay, everyone=everyone)
+
+    def delay(self, job: Job) -> float:
+        """Return the seconds to wait after a job's present attempt has failed."""
+        policy = self.kinds.named(job.kind).backoff if job.kind in self.kinds else 2.0
+        return backoff(policy, max(1, job.tries))
+
+    def _new(self, kind: Kind, order: Order, args: str) -> Job:
+        now = self.store.clock()
+        later = order.run_at is not None and order.run_at > now
+        return Job(
+            id=new_id(now),
+            kind=kind.name,
+            args=args,
+            queue=kind.queue if order.queue is None else order.queue,
+            priority=kind.priority if order.priority is None else order.priority,
+            tags=tuple(dict.fromkeys(order.tags)),
+            state=State.SCHEDULED if later else State.QUEUED,
+            max_attempts=order.max_attempts or kind.max_attempts,
+            timeout=order.timeout or kind.timeout,
+            created_at=now,
+            run_at=order.run_at if later else None,
+        )
+
+    def _give_uploads(self, kind: Kind, job: Job, args: Any) -> None:
+        for name in kind.upload_fields:
+            upload_id = (args or {}).get(name)
+            if upload_id is None:
+                continue
+            if not self.files.has_upload(str(upload_id)):
+                detail = "There is no such upload; hand the file in with POST /v1/uploads first."
+                raise ValidationFailed([{"pointer": f"/args/{name}", "detail": detail}])
+            self.files.give_upload(str(upload_id), job.id)
+
+    def _outlooks(self, connection: Connection, jobs: Sequence[Job]) -> Sequence[Outlook]:
+        """Return what each job may expect, from its place in line and how long its kind took lately."""
+        places = reads.positions(connection, [job.id for job in jobs if job.state is State.QUEUED])
+        typical: dict[str, float | None] = {}
+        for job in jobs:
+            if job.id in places and job.kind not in typical:
+                took = reads.durations(connection, job.kind)
+                typical[job.kind] = took[len(took) // 2] if took else None
+        now = self.store.clock()
+        outlooks = []
+        for job in jobs:
+            place, seconds = places.get(job.id), typical.get(job.kind)
+            if place is None or seconds is None:
+                outlooks.append(Outlook(position=place))
+            else:
+                start = now + (place - 1) * seconds / self.settings.concurrency
+                outlooks.append(Outlook(place, start, start + seconds))
+        return outlooks

@@ -1,0 +1,148 @@
+"""One attempt as its supervisor sees it: what it reports, and how it is stopped."""
+
+import asyncio
+import mimetypes
+import time
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from jalebi.background import log, spawn
+from jalebi.context import clean_text
+from jalebi.files import stage
+from jalebi.jobs import Failed, Job, Outcome, Progress, Released, Stopped, failure
+from jalebi.kinds import Kind
+from jalebi.queue import Queue
+
+Reason = Literal["cancel", "timeout", "drain", "lost"]
+#: Seconds between two samples of the rate, and how much the newest counts.
+_SAMPLE: Final = 0.5
+_WEIGHT: Final = 0.3
+
+
+class Attempt:
+    """Knows the job, takes its reports (in the event loop's thread), and remembers why it was asked to stop."""
+
+    def __init__(self, job: Job, kind: Kind, queue: Queue) -> None:
+        self.job = job
+        self.kind = kind
+        self.queue = queue
+        self.reason: Reason | None = None
+        self.progress: Progress | None = None
+        self.unsaved = False
+        self.settling = False
+        self.renewed_at = time.monotonic()
+        self.stopped = asyncio.Event()
+        self._pending: set[asyncio.Task[bool]] = set()
+        self._dropped = 0
+        self._sample: tuple[float, float] | None = None
+        self._rate: float | None = None
+
+    def stop(self, reason: Reason) -> None:
+        """Ask the attempt to stop. A lost lease outweighs every other reason; otherwise the first one counts."""
+        if self.reason is None or reason == "lost":
+            self.reason = reason
+        self.stopped.set()
+
+    def report(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
+        """Take the newest position; what it leaves out of total and unit stays as it was."""
+        now = self.queue.store.clock()
+        before = self.progress
+        if before is not None:
+            total = before.total if total is None else total
+            unit = before.unit if unit is None else unit
+        self.progress = Progress(
+            done=done,
+            total=total,
+            unit=None if unit is None else clean_text(unit)[:100],
+            message=None if message is None else clean_text(message)[:1000],
+            rate=self._measure(now, done),
+            updated_at=now,
+        )
+        self.unsaved = True
+        self.queue.hub.report(self.job, self.progress)
+
+    def _measure(self, now: float, done: float) -> float | None:
+        if self._sample is None or done < self._sample[1]:
+            self._sample, self._rate = (now, done), None
+            return None
+        since, position = self._sample
+        if now - since >= _SAMPLE:
+            newest = (done - position) / (now - since)
+            self._rate = newest if self._rate is None else self._rate * (1 - _WEIGHT) + newest * _WEIGHT
+            self._sample = (now, done)
+        return self._rate
+
+    def log(self, message: str, level: str) -> None:
+        """Take a log line; beyond as many as a job may keep, those waiting to be stored are counted only."""
+        if len(self._pending) >= self.queue.settings.max_log_lines:
+            self._dropped += 1
+            return
+        self._keep(self.queue.log(self.job, level, message))
+
+    def attach(self, staged: Path, size: int, name: str, media_type: str | None) -> None:
+        """Take a file whose content is staged."""
+        kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        self._keep(self.queue.attach(self.job, staged, size, name, kind))
+
+    def stage(self, source: Path | bytes) -> tuple[Path, int]:
+        """Copy a file's content into the staging folder; any thread may call this."""
+        return stage(source, self.queue.files.staging)
+
+    def _keep(self, work: Any) -> None:
+        task = spawn(work, f"report of job {self.job.id}")
+        self._pending.add(task)
+        task.add_done_callback(self._kept)
+
+    def _kept(self, task: "asyncio.Task[bool]") -> None:
+        self._pending.discard(task)
+        if not task.cancelled() and task.exception() is None and task.result() is False:
+            self.stop("lost")
+
+    @property
+    def backlog(self) -> int:
+        """How many log lines and files wait to be stored."""
+        return len(self._pending)
+
+    async def flush(self) -> None:
+        """Wait until every line and file is stored."""
+        if self._dropped:
+            self._keep(self.queue.log(self.job, "warning", f"{self._dropped} log lines were dropped."))
+            self._dropped = 0
+        while self._pending:
+            await asyncio.wait(self._pending)
+
+    def judge(self, outcome: Outcome) -> Outcome | None:
+        """Return what is to be settled, given why the attempt was asked to stop; None for a lost one."""
+        match self.reason:
+            case "lost":
+                log.warning(
+                    "Attempt %s of job %s lost its lease; what it did is discarded", self.job.attempt, self.job.id
+                )
+                return None
+            case "cancel":
+                return Stopped()
+            case "timeout":
+                message = f"The attempt took longer than its {self.job.timeout:g} s."
+                traceback = outcome.error.get("traceback") if isinstance(outcome, Failed) else None
+                return self.failed(failure("Timeout", message, traceback))
+            case "drain" if not isinstance(outcome, Failed) or outcome.error.get("type") in STOPPED_BY_US:
+                return Released() if not _finished(outcome) else outcome
+            case _:
+                return outcome
+
+    def failed(self, error: dict[str, Any], *, retry: bool = True) -> Failed:
+        """Return the outcome of a failure, with the wait before the next attempt."""
+        try:
+            delay = self.queue.delay(self.job)
+        except Exception as broken:
+            log.error("The backoff of %s failed: %r; 2 s are used", self.kind.name, broken)
+            delay = 2.0
+        return Failed(error, retry=retry, delay=delay)
+
+
+#: Errors that an attempt ends with because it was stopped, not by its own fault.
+STOPPED_BY_US: Final = frozenset({"ProcessDied", "CancelledError", "JobStopped"})
+
+
+def _finished(outcome: Outcome) -> bool:
+    return not isinstance(outcome, Failed | Stopped | Released)

@@ -1,0 +1,215 @@
+"""The child process of `process` jobs: imports the target, runs one job after the other, talks over its pipes.
+
+It reads one JSON object a line from standard input and writes one a line to what was standard output; prints of the
+job go to standard error. It never opens the database. It dies with its parent.
+"""
+
+import asyncio
+import ctypes
+import inspect
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+#: Seconds between two positions on the pipe.
+PULSE: Final = 0.05
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Pipe:
+    """The way to the parent, and the link of the running job."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._latest: tuple[Any, ...] | None = None
+        self._pulse = threading.Event()
+        self.cancelled = False
+        self.staging = Path()
+        self.folder = Path()
+        threading.Thread(target=self._pulsing, name="jalebi-progress", daemon=True).start()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one message; the newest position goes first, so that nothing overtakes it."""
+        with self._lock:
+            self._flush()
+            self._write(message)
+
+    def _write(self, message: dict[str, Any]) -> None:
+        self._out.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        self._out.flush()
+
+    def _flush(self) -> None:
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            self._write({"t": "progress", "p": latest})
+
+    def _pulsing(self) -> None:
+        pause = threading.Event()
+        while self._pulse.wait():
+            self._pulse.clear()
+            with self._lock, suppress(OSError, ValueError):
+                self._flush()
+            pause.wait(PULSE)
+
+    def progress(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
+        """Keep the latest position; another thread hands it on."""
+        self._latest = (done, total, message, unit)
+        if not self._pulse.is_set():
+            self._pulse.set()
+
+    def log(self, message: str, level: str) -> None:
+        """Hand on a log line."""
+        self.send({"t": "log", "message": message, "level": level})
+
+    def attach(self, source: Path | bytes, name: str, media_type: str | None) -> None:
+        """Take a file's content before returning."""
+        from jalebi.files import stage
+
+        staged, size = stage(source, self.staging)
+        self.send({"t": "file", "path": str(staged), "size": size, "name": name, "media_type": media_type})
+
+    def inputs(self) -> Path:
+        """Return the folder of the files uploaded for this job."""
+        return self.folder
+
+
+def main() -> None:
+    """Serve the parent until it goes or says so."""
+    parent = int(sys.argv[1])
+    die_with(parent)
+    commands = os.fdopen(os.dup(0), "rb")
+    pipe = Pipe(os.fdopen(os.dup(1), "wb"))
+    _detach_standard_streams()
+    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(commands, pipe, inbox), name="jalebi-commands", daemon=True).start()
+    running = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: _terminated(running))
+    where = inbox.get()
+    finder = _Finder(where)
+    pipe.send({"t": "ready", "error": finder.load()})
+    while True:
+        order = inbox.get()
+        pipe.cancelled, pipe.staging, pipe.folder = False, Path(order["staging"]), Path(order["inputs"])
+        running.set()
+        # A stop may arrive between any two instructions: the answer is sent with the door closed.
+        try:
+            answer = _run(finder, order, pipe)
+        except BaseException as error:
+            answer = _failure(error)
+        running.clear()
+        answer["clean"] = threading.active_count() <= 3
+        pipe.send(answer)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the parent ends, however it ends (Linux; elsewhere the closed pipe tells)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the call
+            os._exit(1)
+
+
+def _detach_standard_streams() -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+
+def _listen(commands: BinaryIO, pipe: Pipe, inbox: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    for line in commands:
+        command = json.loads(line)
+        if command.get("t") == "cancel":
+            pipe.cancelled = True
+        else:
+            inbox.put(command)
+    os._exit(1)  # the parent is gone
+
+
+def _terminated(running: threading.Event) -> None:
+    from jalebi.errors import JobStopped
+
+    if running.is_set():
+        raise JobStopped("The job was told to stop.")
+    os._exit(0)
+
+
+class _Finder:
+    """Imports the target's module and finds kinds in it."""
+
+    def __init__(self, where: dict[str, Any]) -> None:
+        self._where = where
+        self._shop: Any = None
+
+    def load(self) -> str | None:
+        """Import the target; return what went wrong, as one sentence, or None."""
+        for path in reversed(self._where["sys_path"]):
+            if path not in sys.path:
+                sys.path.insert(0, path)
+        if self._where["target"] is None:
+            return None
+        try:
+            from jalebi.target import load
+
+            self._shop = load(self._where["target"])
+        except BaseException as error:
+            return f"The target can't be imported in a child process: {error}"
+        return None
+
+    def kind(self, name: str, module: str, file: str | None) -> Any:
+        """Return the kind of that name. Raises LookupError."""
+        from jalebi.target import load, shops_in
+
+        if self._shop is None and module == "__main__" and file is not None:
+            self._shop = load(file)
+        if self._shop is not None and name in self._shop.kinds:
+            return self._shop.kinds.named(name)
+        for shop in shops_in(__import__(module, fromlist=["_"])):
+            if name in shop.kinds:
+                return shop.kinds.named(name)
+        raise LookupError(
+            f"The kind {name} is not found in a child process: its module {module} must hold the Jalebi at its top "
+            "level, or the kind must be given isolation='thread'."
+        )
+
+
+def _run(finder: _Finder, order: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
+    from jalebi.context import JobContext, current
+    from jalebi.kinds import Result
+
+    kind = finder.kind(order["kind"], order["module"], order["file"])
+    context = JobContext(order["job_id"], order["attempt"], kind.name, pipe)
+    current.set(context)
+    values = kind.load(order["args"])
+    value = kind.function(context, **values) if kind.takes_context else kind.function(**values)
+    if inspect.iscoroutine(value):
+        value = asyncio.run(value)
+    try:
+        return {"t": "completed", "result": Result.dump(value, order["max_result"])}
+    except ValueError as error:
+        return {"t": "failed", "retry": True, "error": _document("ResultError", str(error), None)}
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    from jalebi.errors import JobFailed, JobStopped
+    from jalebi.runner.describe import describe
+
+    if isinstance(error, JobStopped):
+        return {"t": "stopped"}
+    return {"t": "failed", "retry": error.retry if isinstance(error, JobFailed) else True, "error": describe(error)}
+
+
+def _document(kind: str, message: str, traceback: str | None) -> dict[str, Any]:
+    return {"type": kind, "message": message, "traceback": traceback}
+
+
+if __name__ == "__main__":
+    main()

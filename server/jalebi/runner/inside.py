@@ -1,0 +1,155 @@
+"""Running a kind's function in this process: in the event loop, or in a thread of its own."""
+
+import asyncio
+import inspect
+import threading
+from pathlib import Path
+from typing import Any
+
+from jalebi.context import JobContext, current
+from jalebi.errors import JobFailed, JobStopped
+from jalebi.jobs import Completed, Failed, Outcome, Stopped, failure
+from jalebi.kinds import Kind, Result
+from jalebi.runner.attempt import Attempt
+from jalebi.runner.describe import describe
+
+
+class LoopLink:
+    """An attempt's link where the job runs in the event loop."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt was asked to stop."""
+        return self._attempt.reason is not None
+
+    def progress(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
+        """Hand on the latest position."""
+        self._attempt.report(done, total, message, unit)
+
+    def log(self, message: str, level: str) -> None:
+        """Hand on a log line."""
+        self._attempt.log(message, level)
+
+    def attach(self, source: Path | bytes, name: str, media_type: str | None) -> None:
+        """Take a file's content before returning."""
+        staged, size = self._attempt.stage(source)
+        self._attempt.attach(staged, size, name, media_type)
+
+    def inputs(self) -> Path:
+        """Return the folder of the files uploaded for this job."""
+        return self._attempt.queue.files.inputs(self._attempt.job.id)
+
+
+class ThreadLink(LoopLink):
+    """The same from another thread: positions are conflated before they cross over."""
+
+    def __init__(self, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(attempt)
+        self._loop = loop
+        self._latest: tuple[Any, ...] | None = None
+        self._lock = threading.Lock()
+
+    def progress(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
+        """Hand on the latest position; one crossing carries all that came meanwhile."""
+        with self._lock:
+            crossing, self._latest = self._latest is not None, (done, total, message, unit)
+        if not crossing:
+            self._loop.call_soon_threadsafe(self._cross)
+
+    def _cross(self) -> None:
+        with self._lock:
+            latest, self._latest = self._latest, None
+        if latest is not None:
+            self._attempt.report(*latest)
+
+    def log(self, message: str, level: str) -> None:
+        """Hand on a log line."""
+        self._loop.call_soon_threadsafe(self._attempt.log, message, level)
+
+    def attach(self, source: Path | bytes, name: str, media_type: str | None) -> None:
+        """Take a file's content before returning."""
+        staged, size = self._attempt.stage(source)
+        self._loop.call_soon_threadsafe(self._attempt.attach, staged, size, name, media_type)
+
+
+async def run_in_loop(attempt: Attempt) -> Outcome:
+    """Run an `async def` in the event loop; to stop it, its task is cancelled."""
+    context = JobContext(attempt.job.id, attempt.job.attempt, attempt.kind.name, LoopLink(attempt))
+
+    async def work() -> Outcome:
+        # Nothing that a job raises, SystemExit included, may reach the loop.
+        try:
+            value = await call(attempt.kind, context, attempt.job.args)
+        except BaseException as error:
+            return failed(attempt, error)
+        return completed(attempt, value)
+
+    task = asyncio.get_running_loop().create_task(work(), name=f"job {attempt.kind.name} {attempt.job.id}")
+    stopping = asyncio.ensure_future(attempt.stopped.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+        return await task
+    except asyncio.CancelledError:
+        if not task.done():
+            task.cancel()
+            raise
+        return Failed(failure("CancelledError", "The job was cancelled before it began."))
+    finally:
+        stopping.cancel()
+
+
+async def run_in_thread(attempt: Attempt) -> Outcome:
+    """Run a function in a thread of its own; it can be asked to stop, but not made to."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Outcome] = loop.create_future()
+    context = JobContext(attempt.job.id, attempt.job.attempt, attempt.kind.name, ThreadLink(attempt, loop))
+
+    def work() -> None:
+        try:
+            value = call(attempt.kind, context, attempt.job.args)
+            outcome = completed(attempt, asyncio.run(_await(value)) if inspect.isawaitable(value) else value)
+        except BaseException as error:
+            outcome = failed(attempt, error)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, done, outcome)
+
+    threading.Thread(target=work, name=f"job {attempt.kind.name}", daemon=True).start()
+    return await done
+
+
+async def _await(value: Any) -> Any:
+    return await value
+
+
+def _resolve(future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+def call(kind: Kind, context: JobContext, args: str) -> Any:
+    """Call a kind's function with its stored args; an `async def` gives its coroutine."""
+    current.set(context)
+    values = kind.load(args)
+    return kind.function(context, **values) if kind.takes_context else kind.function(**values)
+
+
+def completed(attempt: Attempt, value: Any) -> Outcome:
+    """Return the outcome of a function that returned."""
+    try:
+        return Completed(Result.dump(value, attempt.queue.settings.max_result))
+    except ValueError as error:
+        return attempt.failed(failure("ResultError", str(error)))
+
+
+def failed(attempt: Attempt, error: BaseException) -> Outcome:
+    """Return the outcome of a function that raised."""
+    if isinstance(error, JobStopped):
+        return Stopped()
+    return attempt.failed(
+        describe(error), retry=getattr(error, "retry", True) if isinstance(error, JobFailed) else True
+    )

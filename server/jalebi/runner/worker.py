@@ -1,0 +1,257 @@
+"""The worker: keeps its slots filled, renews leases, rescues what dead workers left, and drains."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from jalebi.background import cancel, every, log, spawn
+from jalebi.errors import StorageUnavailable
+from jalebi.ids import new_id
+from jalebi.jobs import Failed, Job, Outcome, Released, State, failure
+from jalebi.queue import Queue
+from jalebi.runner.attempt import Attempt, Reason
+from jalebi.runner.inside import run_in_loop, run_in_thread
+from jalebi.runner.process import Children, run_in_process
+from jalebi.runner.rates import Rates
+from jalebi.runner.watchdog import Watchdog
+from jalebi.store.verbs import Claim
+
+RESCUE_EVERY: Final = 5.0
+SAVE_EVERY: Final = 1.0
+#: Seconds that attempts get to end after a drain has stopped them.
+LAST_MOMENTS: Final = 2.0
+
+
+class Worker:
+    """Claims jobs of the registered kinds and runs up to `concurrency` of them at once."""
+
+    def __init__(self, queue: Queue, target: str | None) -> None:
+        self.queue = queue
+        self.id = new_id()  # random, never a host's name: two of the same name must not share leases
+        settings = queue.settings
+        self.concurrency = settings.concurrency
+        self._free = settings.concurrency
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._attempts: dict[str, Attempt] = {}
+        self._kinds = queue.kinds.all()
+        self._rates = Rates(self._kinds)
+        self._children = Children(target, line_limit=4 * settings.max_result + (1 << 20))
+        self._claim: Claim | None = None
+        self._claiming: asyncio.Task[None] | None = None
+        self._draining = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Worker"]:
+        """Work while the context is open; at its end, what still runs is stopped and handed back."""
+        queue = self.queue
+        # The store's lock is ours, so whoever ran these attempts is dead.
+        rescued = await queue.rescue(everyone=True)
+        if rescued:
+            log.warning("%s attempts of a server that is gone were taken back", len(rescued))
+        queue.interrupt = self._interrupt
+        queue.workers = 1
+        async with AsyncExitStack() as rooms:
+            rooms.push_async_callback(self._children.close)
+            rooms.enter_context(Watchdog(queue.settings.block_warning, self._blame))
+            await rooms.enter_async_context(every(queue.settings.lease / 3, self._renew, "renewing leases"))
+            await rooms.enter_async_context(every(RESCUE_EVERY, queue.rescue, "rescuing jobs"))
+            await rooms.enter_async_context(every(SAVE_EVERY, self._save, "saving progress"))
+            if any(kind.isolation == "process" for kind in self._kinds):
+                spawn(self._warm(), "warming a child process")
+            self._claiming = spawn(self._claim_jobs(), "claiming jobs")
+            try:
+                yield self
+            finally:
+                await self.drain(0.0)
+                queue.workers = 0
+                queue.interrupt = lambda _: None
+
+    async def drain(self, grace: float) -> None:
+        """Claim nothing more; after `grace` seconds stop what still runs and hand it back. Safe to call twice."""
+        self._draining = True
+        if self._claim is not None:
+            self._claim.withdrawn = True
+        if self._claiming is not None:
+            await self._end_claiming(self._claiming)
+        if not await self._empties_within(grace):
+            self._stop_all("drain")
+            # A process that ignores its stop is killed when the children are closed; a thread ends with us.
+            if not await self._empties_within(LAST_MOMENTS):
+                await self._hand_back()
+
+    async def _end_claiming(self, claiming: "asyncio.Task[None]") -> None:
+        if claiming.done():
+            return
+        await self.queue.store.nudge()  # what was claimed before the withdrawal still arrives
+        await asyncio.sleep(0)
+        await cancel(claiming)
+        self._claiming = None
+
+    async def _empties_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _stop_all(self, reason: Reason) -> None:
+        for attempt in self._attempts.values():
+            attempt.stop(reason)
+
+    async def _hand_back(self) -> None:
+        for attempt in list(self._attempts.values()):
+            outcome = attempt.judge(Released())
+            if outcome is not None:
+                await self.queue.settle(attempt.job, outcome, attempt.progress)
+            attempt.stop("lost")
+
+    async def _claim_jobs(self) -> None:
+        while not self._draining:
+            await self._room.wait()
+            self._claim = Claim(
+                worker=self.id,
+                lease=self.queue.settings.lease,
+                kinds=[kind.name for kind in self._kinds],
+                free=lambda: self._free,
+                caps=lambda: self._rates.caps(time.monotonic()),
+                max_running={kind.name: kind.max_running for kind in self._kinds if kind.max_running},
+            )
+            wait = self._rates.wait(time.monotonic())
+            timer = None if wait is None else asyncio.get_running_loop().call_later(wait, self._look_again)
+            try:
+                started = await self.queue.claim(self._claim)
+            except StorageUnavailable:
+                await asyncio.sleep(1.0)
+                continue
+            finally:
+                if timer is not None:
+                    timer.cancel()
+            self._begin(started)
+
+    def _look_again(self) -> None:
+        spawn(self.queue.store.nudge(), "looking for work")
+
+    def _begin(self, started: Sequence[Job]) -> None:
+        for job in started:
+            self._rates.started(job.kind, time.monotonic())
+            attempt = Attempt(job, self.queue.kinds.named(job.kind), self.queue)
+            self._attempts[job.id] = attempt
+            self._free -= 1
+            spawn(self._work(attempt), f"attempt {job.attempt} of job {job.id}")
+        if self._attempts:
+            self._idle.clear()
+        if self._free <= 0:
+            self._room.clear()
+
+    async def _work(self, attempt: Attempt) -> None:
+        try:
+            outcome = await self._run(attempt)
+            await attempt.flush()
+            attempt.settling = True
+            judged = attempt.judge(outcome)
+            if judged is not None:
+                await self._settle(attempt, judged)
+            else:
+                self.queue.hub.forget(attempt.job.id)
+        finally:
+            if self._attempts.get(attempt.job.id) is attempt:
+                del self._attempts[attempt.job.id]
+            self._free += 1
+            self._room.set()
+            if not self._attempts:
+                self._idle.set()
+
+    async def _run(self, attempt: Attempt) -> Outcome:
+        loop = asyncio.get_running_loop()
+        started: asyncio.Future[None] = loop.create_future()
+        if attempt.kind.isolation != "process":
+            started.set_result(None)
+        clock = spawn(self._timeout(attempt, started), f"timeout of job {attempt.job.id}")
+        try:
+            match attempt.kind.isolation:
+                case "loop":
+                    return await run_in_loop(attempt)
+                case "thread":
+                    return await run_in_thread(attempt)
+                case "process":
+                    return await run_in_process(attempt, self._children, started)
+        except Exception as error:  # a fault of ours must not lose the job
+            log.exception("Attempt %s of job %s broke", attempt.job.attempt, attempt.job.id)
+            return attempt.failed(failure(type(error).__name__, f"The worker could not run the job: {error}"))
+        finally:
+            clock.cancel()
+
+    async def _timeout(self, attempt: Attempt, started: "asyncio.Future[None]") -> None:
+        await started  # a child's start-up is not the job's time
+        await asyncio.sleep(attempt.job.timeout)
+        attempt.stop("timeout")
+
+    async def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        while True:
+            try:
+                settled = await self.queue.settle(attempt.job, outcome, attempt.progress)
+            except StorageUnavailable:
+                if attempt.reason == "lost":
+                    return
+                await asyncio.sleep(1.0)  # the outcome is kept until the disk takes it
+                continue
+            if settled is None:
+                log.warning("Attempt %s of job %s had lost its lease", attempt.job.attempt, attempt.job.id)
+            elif isinstance(outcome, Failed) and settled.state is not State.RETRYING:
+                log.info("Job %s (%s) %s: %s", settled.id, settled.kind, settled.state, outcome.error["message"])
+            return
+
+    def _interrupt(self, job: Job) -> None:
+        attempt = self._attempts.get(job.id)
+        if attempt is not None and attempt.job.attempt == job.attempt:
+            attempt.stop("cancel")
+
+    async def _renew(self) -> None:
+        if not self._attempts:
+            return
+        asked = dict(self._attempts)
+        now = time.monotonic()
+        lease = self.queue.settings.lease
+        try:
+            held = await self.queue.store.renew([(a.job.id, a.job.attempt) for a in asked.values()], lease)
+        except StorageUnavailable:
+            for attempt in asked.values():
+                if now - attempt.renewed_at > lease * 2 / 3:  # by our own clock, before the lease ends
+                    attempt.stop("lost")
+            return
+        states = {job.id: job for job in held}
+        for job_id, attempt in asked.items():
+            job = states.get(job_id)
+            if job is None:
+                if self._attempts.get(job_id) is attempt and not attempt.settling:
+                    attempt.stop("lost")
+                continue
+            attempt.renewed_at = now
+            if job.state is State.CANCELLING:
+                attempt.stop("cancel")
+
+    async def _save(self) -> None:
+        saving = [attempt for attempt in self._attempts.values() if attempt.unsaved and attempt.progress]
+        for attempt in saving:
+            attempt.unsaved = False
+        await asyncio.gather(
+            *(self.queue.store.save_progress(a.job.id, a.job.attempt, a.progress) for a in saving if a.progress)
+        )
+
+    async def _warm(self) -> None:
+        try:
+            await self._children.warm()
+        except Exception as error:
+            log.error("%s", error)
+
+    def _blame(self, task: "asyncio.Task[object] | None", where: str, held: float) -> None:
+        name = task.get_name() if task else ""
+        for attempt in self._attempts.values():
+            if name.startswith("job ") and name.endswith(attempt.job.id):
+                line = f"{attempt.kind.name} held the event loop for {held:.2f} s with a blocking call; use `def`, "
+                attempt.log(f"{line}or await asyncio.to_thread(…):\n{where}", "warning")

@@ -1,0 +1,124 @@
+"""Runs one shop in uvicorn: binds, drains on SIGTERM or SIGINT, and leaves with exit code 0."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from jalebi.app import Jalebi
+from jalebi.background import spawn
+from jalebi.errors import UsageError
+from jalebi.settings import Settings
+
+log = logging.getLogger("jalebi")
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that drains the shop first: uvicorn's own shutdown ends requests, then runs the lifespan."""
+
+    def __init__(self, config: uvicorn.Config, shop: Jalebi) -> None:
+        super().__init__(config)
+        self._shop = shop
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._signals = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if not self.should_exit and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            print(f"Jalebi's dashboard is at http://{shown}:{port}/ (Ctrl-C stops it)", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, stop at once at the second.
+
+        uvicorn would raise the signal again after its shutdown; a drained server has nothing to complain of.
+        """
+        self._signals += 1
+        if self._signals == 1 and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin_drain)
+        else:
+            self.should_exit = self.force_exit = True
+
+    def _begin_drain(self) -> None:
+        spawn(self._drain(), "draining")
+
+    async def _drain(self) -> None:
+        log.info("Stopping: running jobs get %g s", self._shop.settings.grace)
+        draining = spawn(self._shop.drain(), "draining the shop")
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=0.05)
+        self.should_exit = True
+
+
+def serve(shop: Jalebi) -> None:
+    """Serve a shop until a signal. Raises UsageError or StorageError with one sentence where it can't start."""
+    settings = shop.settings
+    listening = bind(settings)
+    config = uvicorn.Config(
+        shop,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        ws_per_message_deflate=False,  # it halves the fan-out and doubles the memory of a connection
+        timeout_graceful_shutdown=3,  # uvicorn's own default waits for ever while a socket is open
+        server_header=False,
+        proxy_headers=False,
+    )
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    try:
+        with runner:
+            runner.run(_run(Server(config, shop), shop, listening))
+    finally:
+        listening.close()
+
+
+async def _run(server: Server, shop: Jalebi, listening: socket.socket) -> None:
+    # Opened here and not by the lifespan, whose errors uvicorn turns into tracebacks.
+    await shop.open()
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        await shop.close()
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return the listening socket. Raises UsageError where the address is taken, wrong, or open without a token."""
+    host, port = settings.host, settings.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise UsageError(f"The host {host} is not an address: {error.strerror}.") from None
+    if settings.token is None and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        raise UsageError(f"Jalebi listens on {host} only with a token; set JALEBI_TOKEN.")
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        if error.errno in {98, 48, 10048}:
+            raise UsageError(f"The port {port} on {host} is taken; choose another with --port.") from None
+        raise UsageError(f"Jalebi can't listen on {host}:{port}: {error.strerror}.") from None
+    listening.setblocking(False)
+    return listening
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: type[asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

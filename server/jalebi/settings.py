@@ -1,0 +1,67 @@
+"""What an operator can set: JALEBI_* variables, a `.env` file, or keyword arguments of `Jalebi`."""
+
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from jalebi.errors import UsageError
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; the variable is `JALEBI_` and the name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="JALEBI_", env_file=".env", env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
+    )
+
+    database_url: Annotated[
+        str, Field(validation_alias=AliasChoices("jalebi_database_url", "database_url", "database"))
+    ] = "sqlite:///jalebi.db"
+    """Where jobs are kept: `sqlite:///file.db`, or `sqlite://` for a throwaway database in memory."""
+    files_url: str | None = None
+    """A folder for files attached to jobs; beside the database where it is not set."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Any other than loopback needs a token."""
+    port: int = Field(8000, ge=0, le=65535)
+    """The port to listen on; 0 takes any free one."""
+    token: str | None = None
+    """Where set, every request needs `Authorization: Bearer TOKEN`; the dashboard asks for it once."""
+    origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins of other sites whose pages may open WebSockets, comma-separated."""
+    workers: bool = True
+    """Whether the server runs jobs itself."""
+    concurrency: int = Field(10, ge=1, le=10_000)
+    """How many jobs run at once in one worker."""
+    lease: float = Field(30.0, gt=0)
+    """Seconds for which an attempt is safe without a heartbeat."""
+    grace: float = Field(25.0, ge=0)
+    """Seconds for which running attempts may go on after SIGTERM."""
+    cancel_grace: float = Field(5.0, ge=0)
+    """Seconds for which a cancelled or timed-out attempt may go on before its process is killed."""
+    max_body: int = Field(1 << 20, ge=1024)
+    """Bytes of a request's body."""
+    max_upload: int = Field(256 << 20, ge=1024)
+    """Bytes of an uploaded file."""
+    max_result: int = Field(1 << 20, ge=1024)
+    """Bytes of a job's result as JSON."""
+    max_waiting: int = Field(100_000, ge=1)
+    """Waiting jobs in one queue."""
+    max_log_lines: int = Field(10_000, ge=10)
+    """Log lines kept with one job; the oldest are dropped."""
+    block_warning: float = Field(0.25, gt=0)
+    """Seconds for which an `async def` job may hold the event loop before it is named in the log."""
+
+    def __init__(self, **overrides: Any) -> None:
+        try:
+            super().__init__(**overrides)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]).removeprefix("jalebi_")
+            raise UsageError(f"The setting {name} is not valid: {first['msg']}.") from None
+
+    def model_post_init(self, _: Any) -> None:
+        """Split the comma-separated list that a variable holds."""
+        if isinstance(self.origins, str):
+            split = tuple(part.strip() for part in str(self.origins).split(",") if part.strip())
+            object.__setattr__(self, "origins", split)

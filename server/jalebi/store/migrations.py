@@ -1,0 +1,78 @@
+"""The numbered steps from an empty SQLite database to today's schema; a step is never changed once released."""
+
+from typing import Any, Final
+
+from jalebi.errors import StorageError
+
+_FIRST: Final = """
+CREATE TABLE job (
+    id VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, queue VARCHAR NOT NULL, priority INTEGER NOT NULL,
+    tags VARCHAR NOT NULL, state VARCHAR NOT NULL, attempt INTEGER NOT NULL, tries INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL, timeout FLOAT NOT NULL, seq INTEGER NOT NULL, cursor INTEGER NOT NULL,
+    created_at FLOAT NOT NULL, run_at FLOAT, started_at FLOAT, finished_at FLOAT, expires_at FLOAT,
+    worker VARCHAR, lease_until FLOAT, error TEXT, progress TEXT, args TEXT NOT NULL
+);
+CREATE INDEX job_ready ON job (priority DESC, id) WHERE state = 'queued';
+CREATE INDEX job_ready_kind ON job (kind, priority DESC, id) WHERE state = 'queued';
+CREATE INDEX job_line ON job (queue, priority DESC, id) WHERE state = 'queued';
+CREATE INDEX job_due ON job (run_at) WHERE state IN ('scheduled', 'retrying');
+CREATE INDEX job_active ON job (kind, lease_until) WHERE state IN ('running', 'cancelling');
+CREATE INDEX job_state ON job (state, id);
+CREATE INDEX job_kind ON job (kind, id);
+CREATE INDEX job_queue ON job (queue, id);
+CREATE TABLE job_tag (tag VARCHAR NOT NULL, job_id VARCHAR NOT NULL, PRIMARY KEY (tag, job_id)) WITHOUT ROWID;
+CREATE TABLE event (
+    number INTEGER NOT NULL PRIMARY KEY, job_id VARCHAR NOT NULL, seq INTEGER NOT NULL, type VARCHAR NOT NULL,
+    at FLOAT NOT NULL, line INTEGER, body TEXT
+);
+CREATE UNIQUE INDEX event_job ON event (job_id, seq);
+CREATE INDEX event_line ON event (job_id, line) WHERE line IS NOT NULL;
+CREATE TABLE result (job_id VARCHAR NOT NULL PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE file (
+    job_id VARCHAR NOT NULL, name VARCHAR NOT NULL, size INTEGER NOT NULL, media_type VARCHAR NOT NULL,
+    path VARCHAR NOT NULL, at FLOAT NOT NULL, PRIMARY KEY (job_id, name)
+) WITHOUT ROWID;
+CREATE TABLE tally (
+    queue VARCHAR NOT NULL, state VARCHAR NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (queue, state)
+) WITHOUT ROWID;
+CREATE TRIGGER tally_insert AFTER INSERT ON job BEGIN
+    INSERT INTO tally VALUES (new.queue, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER tally_delete AFTER DELETE ON job BEGIN
+    UPDATE tally SET n = n - 1 WHERE queue = old.queue AND state = old.state;
+END;
+CREATE TRIGGER tally_update AFTER UPDATE OF state, queue ON job
+    WHEN old.state <> new.state OR old.queue <> new.queue BEGIN
+    UPDATE tally SET n = n - 1 WHERE queue = old.queue AND state = old.state;
+    INSERT INTO tally VALUES (new.queue, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TABLE pulse (
+    second INTEGER NOT NULL PRIMARY KEY, created INTEGER NOT NULL, completed INTEGER NOT NULL,
+    failed INTEGER NOT NULL, cancelled INTEGER NOT NULL
+);
+CREATE TABLE meta (name VARCHAR NOT NULL PRIMARY KEY, value VARCHAR NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(4)))), ('number', '0');
+"""
+
+STEPS: Final = (_FIRST,)
+#: Marks the file as ours (SQLite's application_id): "Jalb".
+APPLICATION_ID: Final = 0x4A616C62
+
+
+def migrate(connection: Any, path: str) -> None:
+    """Bring an open SQLite database up to date, each step in a transaction of its own.
+
+    Raises StorageError, and changes nothing, where the database is another program's or from a newer version.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if owner != APPLICATION_ID and not empty:
+        raise StorageError(f"The database {path} belongs to another program.")
+    if version > len(STEPS):
+        raise StorageError(
+            f"The database {path} is from a newer version of Jalebi (schema {version}, this one knows {len(STEPS)})."
+        )
+    for number, step in enumerate(STEPS[version:], start=version + 1):
+        pragmas = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number};"
+        connection.executescript(f"BEGIN IMMEDIATE;{step}{pragmas}COMMIT;")

@@ -1,0 +1,259 @@
+"""What can be asked of the store: queries over the tables, each a plain function of a connection."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, literal_column, or_, select
+from sqlmodel import SQLModel
+
+from jalebi.events import Event
+from jalebi.jobs import TERMINAL, Job, State
+from jalebi.store.rows import JOB_COLUMNS, event_from, from_row
+from jalebi.store.tables import EventRow, FileRow, JobRow, MetaRow, PulseRow, ResultRow, TagRow, TallyRow
+
+_tables = SQLModel.metadata.tables
+job_t = _tables[str(JobRow.__tablename__)]
+event_t = _tables[str(EventRow.__tablename__)]
+result_t = _tables[str(ResultRow.__tablename__)]
+file_t = _tables[str(FileRow.__tablename__)]
+tag_t = _tables[str(TagRow.__tablename__)]
+tally_t = _tables[str(TallyRow.__tablename__)]
+pulse_t = _tables[str(PulseRow.__tablename__)]
+meta_t = _tables[str(MetaRow.__tablename__)]
+
+_JOB: Final = [job_t.c[name] for name in JOB_COLUMNS]
+_JOB_BY_ID: Final = select(*_JOB)
+_EVENT: Final = [event_t.c[name] for name in ("number", "seq", "type", "at", "line", "body")]
+#: How many finished jobs of a kind tell how long the next one takes.
+SAMPLE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs are asked for; empty means any. Times are Unix seconds."""
+
+    states: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    text: str | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+
+    def wants(self, job: Job) -> bool:
+        """Whether a job (or an event's job) passes, as far as events can be filtered."""
+        return (
+            (not self.states or job.state.value in self.states)
+            and (not self.kinds or job.kind in self.kinds)
+            and (not self.queues or job.queue in self.queues)
+            and (not self.tags or all(tag in job.tags for tag in self.tags))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a job has logged."""
+
+    line: int
+    at: float
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file kept with a job; `path` is relative to the folder for files, `size` in bytes."""
+
+    name: str
+    size: int
+    media_type: str
+    path: str
+    at: float
+
+
+def job(connection: Connection, job_id: str) -> Job | None:
+    """Return one job."""
+    row = connection.execute(_JOB_BY_ID.where(job_t.c.id == job_id)).first()
+    return None if row is None else from_row(row)
+
+
+def jobs(connection: Connection, wanted: Filter, *, limit: int, before: str | None = None) -> list[Job]:
+    """Return up to `limit` jobs that pass the filter, newest first, older than the job id `before`."""
+    query = select(*_JOB).where(*_conditions(wanted)).order_by(job_t.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(job_t.c.id < before)
+    return [from_row(row) for row in connection.execute(query)]
+
+
+def count(connection: Connection, wanted: Filter, *, most: int) -> int:
+    """Return how many jobs pass the filter, counting no further than `most`."""
+    found = select(job_t.c.id).where(*_conditions(wanted)).limit(most).subquery()
+    return connection.execute(select(func.count()).select_from(found)).scalar_one()
+
+
+def result(connection: Connection, job_id: str) -> str | None:
+    """Return a completed job's result as JSON text."""
+    return connection.execute(select(result_t.c.body).where(result_t.c.job_id == job_id)).scalar_one_or_none()
+
+
+def log_lines(connection: Connection, job_id: str, *, after: int = 0, limit: int | None = None) -> list[LogLine]:
+    """Return a job's kept log lines after line number `after`."""
+    query = (
+        select(event_t.c.line, event_t.c.at, event_t.c.body)
+        .where(event_t.c.job_id == job_id, event_t.c.line > after, event_t.c.body.is_not(None))
+        .order_by(event_t.c.line)
+        .limit(limit)
+    )
+    return [_log_line(row) for row in connection.execute(query)]
+
+
+def last_log_lines(connection: Connection, job_id: str, *, most: int) -> list[LogLine]:
+    """Return a job's newest log lines, oldest first."""
+    query = (
+        select(event_t.c.line, event_t.c.at, event_t.c.body)
+        .where(event_t.c.job_id == job_id, event_t.c.line.is_not(None), event_t.c.body.is_not(None))
+        .order_by(event_t.c.line.desc())
+        .limit(most)
+    )
+    return [_log_line(row) for row in connection.execute(query)][::-1]
+
+
+def files(connection: Connection, job_id: str) -> list[File]:
+    """Return the files kept with a job, by name."""
+    query = select(file_t).where(file_t.c.job_id == job_id).order_by(file_t.c.name)
+    return [File(row.name, row.size, row.media_type, row.path, row.at) for row in connection.execute(query)]
+
+
+def file(connection: Connection, job_id: str, name: str) -> File | None:
+    """Return one file kept with a job."""
+    row = connection.execute(select(file_t).where(file_t.c.job_id == job_id, file_t.c.name == name)).first()
+    return None if row is None else File(row.name, row.size, row.media_type, row.path, row.at)
+
+
+def events_of(connection: Connection, job_id: str, *, after: int, limit: int) -> list[Event]:
+    """Return a job's durable events after `seq` = `after`, in order."""
+    query = (
+        select(*_EVENT, *_JOB)
+        .join(job_t, job_t.c.id == event_t.c.job_id)
+        .where(event_t.c.job_id == job_id, event_t.c.seq > after)
+        .order_by(event_t.c.seq)
+        .limit(limit)
+    )
+    return [_event(row) for row in connection.execute(query)]
+
+
+def events(connection: Connection, *, after: int, upto: int, limit: int) -> list[Event]:
+    """Return the durable events of all jobs with `after` < number <= `upto`, in order."""
+    query = (
+        select(*_EVENT, *_JOB)
+        .join(job_t, job_t.c.id == event_t.c.job_id)
+        .where(event_t.c.number > after, event_t.c.number <= upto)
+        .order_by(event_t.c.number)
+        .limit(limit)
+    )
+    return [_event(row) for row in connection.execute(query)]
+
+
+def last_number(connection: Connection) -> int:
+    """Return the number of the last event that was committed."""
+    return int(connection.execute(select(meta_t.c.value).where(meta_t.c.name == "number")).scalar_one())
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many jobs are in each state; exact."""
+    query = select(tally_t.c.state, func.sum(tally_t.c.n)).group_by(tally_t.c.state)
+    found = {state: int(n) for state, n in connection.execute(query)}
+    return {state.value: found.get(state.value, 0) for state in State}
+
+
+def queue_counts(connection: Connection) -> dict[str, dict[str, int]]:
+    """Return the same by queue."""
+    found: dict[str, dict[str, int]] = {}
+    for queue, state, n in connection.execute(select(tally_t.c.queue, tally_t.c.state, tally_t.c.n)):
+        found.setdefault(queue, {})[state] = n
+    return found
+
+
+def pulse(connection: Connection, *, since: float) -> list[tuple[int, int, int, int, int]]:
+    """Return (second, created, completed, failed, cancelled) for every second since then in which something was."""
+    query = select(pulse_t).where(pulse_t.c.second > since).order_by(pulse_t.c.second)
+    return [(row.second, row.created, row.completed, row.failed, row.cancelled) for row in connection.execute(query)]
+
+
+def positions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Return the place in line of each of these queued jobs; 1 is next in its queue."""
+    if not ids:
+        return {}
+    line = func.row_number().over(partition_by=job_t.c.queue, order_by=[job_t.c.priority.desc(), job_t.c.id])
+    ranked = select(job_t.c.id, line.label("place")).where(job_t.c.state == literal_column("'queued'")).subquery()
+    return {id_: place for id_, place in connection.execute(select(ranked).where(ranked.c.id.in_(ids)))}
+
+
+def durations(connection: Connection, kind: str) -> list[float]:
+    """Return how long the last completed jobs of a kind took, in seconds, shortest first."""
+    query = (
+        select(job_t.c.finished_at - job_t.c.started_at)
+        .where(job_t.c.kind == kind, job_t.c.state == "completed", job_t.c.started_at.is_not(None))
+        .order_by(job_t.c.id.desc())
+        .limit(SAMPLE)
+    )
+    return sorted(max(0.0, value) for (value,) in connection.execute(query))
+
+
+def longest_running(connection: Connection, *, limit: int) -> list[Job]:
+    """Return the active jobs that started first."""
+    query = select(*_JOB).where(job_t.c.state.in_(["running", "cancelling"])).order_by(job_t.c.started_at).limit(limit)
+    return [from_row(row) for row in connection.execute(query)]
+
+
+def finished_recently(connection: Connection, *, limit: int) -> list[Job]:
+    """Return the newest jobs that are over, by id."""
+    found: list[Job] = []
+    for state in sorted(TERMINAL):
+        query = select(*_JOB).where(job_t.c.state == state.value).order_by(job_t.c.id.desc()).limit(limit)
+        found.extend(from_row(row) for row in connection.execute(query))
+    return sorted(found, key=lambda one: one.finished_at or 0.0, reverse=True)[:limit]
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    for column, values in (
+        (job_t.c.state, wanted.states),
+        (job_t.c.kind, wanted.kinds),
+        (job_t.c.queue, wanted.queues),
+    ):
+        if values:
+            found.append(column.in_(values) if len(values) > 1 else column == values[0])
+    found += [exists().where(tag_t.c.tag == tag, tag_t.c.job_id == job_t.c.id) for tag in wanted.tags]
+    if wanted.text:
+        found.append(_mentions(wanted.text))
+    # Ids grow with time, so a time bounds the ids too and the primary key serves.
+    if wanted.created_after is not None:
+        found += [job_t.c.created_at > wanted.created_after, job_t.c.id >= id_floor(wanted.created_after)]
+    if wanted.created_before is not None:
+        found += [job_t.c.created_at < wanted.created_before, job_t.c.id < id_floor(wanted.created_before + 0.001)]
+    return found
+
+
+def _mentions(text: str) -> ColumnElement[bool]:
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    columns: Sequence[Any] = (job_t.c.id, job_t.c.kind, job_t.c.args, job_t.c.tags)
+    return or_(*(column.ilike(f"%{escaped}%", escape="\\") for column in columns))
+
+
+def id_floor(at: float) -> str:
+    """Return the smallest UUIDv7 that could have been made at a Unix time (RFC 9562: 48 bits of milliseconds)."""
+    digits = f"{max(0, int(at * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:12]}"
+
+
+def _log_line(row: Row[Any]) -> LogLine:
+    log = msgspec.json.decode(row.body)["log"]
+    return LogLine(row.line, row.at, log["level"], log["message"])
+
+
+def _event(row: Row[Any]) -> Event:
+    number, seq, type_, at, line, body = row[: len(_EVENT)]
+    return event_from(from_row(row[len(_EVENT) :]), number, seq, type_, at, line, body)

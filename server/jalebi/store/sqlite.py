@@ -1,0 +1,245 @@
+"""Jobs kept in SQLite: one writer that commits in groups, readers beside it, one server a file."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from jalebi.errors import StorageError
+from jalebi.events import Event
+from jalebi.jobs import Job, Outcome, Progress
+from jalebi.store import verbs
+from jalebi.store.lock import FileLock
+from jalebi.store.migrations import migrate
+from jalebi.store.writer import Op, Tx, Writer
+
+try:
+    import pysqlite3.dbapi2 as sqlite  # its SQLite is current; the system's may have the WAL-reset bug
+except ImportError:  # no wheel for this platform
+    import sqlite3 as sqlite
+
+log = logging.getLogger("jalebi.store")
+T = TypeVar("T")
+READERS: Final = 4
+
+
+def path_of(url: str) -> str | None:
+    """Return the file that a `sqlite://` URL names, or None for a database in memory. Raises StorageError."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"sqlite", "postgresql", "postgres"}:
+        raise StorageError(f"The database URL {url!r} is not understood; write sqlite:///path/to/file.db or sqlite://.")
+    if scheme != "sqlite":
+        raise StorageError("This version keeps jobs in SQLite only; write sqlite:///path/to/file.db or sqlite://.")
+    if rest in {"", "/", "/:memory:"}:
+        return None
+    if not rest.startswith("/"):
+        raise StorageError(f"The database URL {url!r} needs three slashes for a relative path, four for an absolute.")
+    return rest[1:]
+
+
+class Store:
+    """The database of one installation. Every write is one verb, committed together with its events."""
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path_of(url)
+        self.clock = clock
+        self.epoch = ""
+        self.published: Callable[[list[Event]], None] = lambda _: None
+        self._lock = threading.Lock()
+        self._parked: list[verbs.Claim] = []
+        self._file_lock: FileLock | None = None
+        self._writer: Writer | None = None
+        self._opened = False
+
+    async def __aenter__(self) -> "Store":
+        """Open the database and bring it up to date. Raises StorageError with one sentence."""
+        if self.path is not None:
+            self._file_lock = FileLock(Path(f"{self.path}-lock"))
+            self._file_lock.acquire(self.path)
+        try:
+            self._open()
+        except BaseException:
+            if self._file_lock is not None:
+                self._file_lock.release()
+            raise
+        return self
+
+    def _open(self) -> None:
+        self._connection = self._connect(writes=True)
+        try:
+            migrate(self._connection, self.path or "in memory")
+            self.epoch = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0]
+            self._writer = Writer(self._connection, self._lock, self.clock, self._upkeep, self._publish)
+        except (sqlite.Error, OSError) as error:
+            self._connection.close()
+            raise StorageError(f"The database {self.path} can't be used: {error}.") from None
+        except BaseException:
+            self._connection.close()
+            raise
+        pool: dict[str, Any] = (
+            {"poolclass": StaticPool, "pool_reset_on_return": None, "creator": lambda: self._connection}
+            if self.path is None
+            else {"poolclass": QueuePool, "pool_size": READERS, "creator": lambda: self._connect(writes=False)}
+        )
+        self._engine = create_engine("sqlite://", module=sqlite, **pool)
+        self._threads = ThreadPoolExecutor(1 if self.path is None else READERS, thread_name_prefix="jalebi-reader")
+        self._writer.due_at = 0.0  # what came due while nobody looked
+        self._writer.start()
+        self._opened = True
+        log.info("SQLite %s keeps %s", sqlite.sqlite_version, self.path or "everything in memory")
+
+    def _connect(self, *, writes: bool) -> Any:
+        """Open a connection; only the writer's may write or checkpoint."""
+        try:
+            connection = sqlite.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False)
+            # The pragmas below are the first to read the file.
+            connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute("PRAGMA user_version")
+            if writes:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+            else:
+                connection.execute("PRAGMA query_only = ON")
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute("PRAGMA cache_size = -16000")
+        except (sqlite.Error, OSError) as error:
+            raise StorageError(f"The database {self.path} can't be opened: {error}.") from None
+        return connection
+
+    async def __aexit__(self, *_: object) -> None:
+        """Write what was handed in and close. Closing twice is safe."""
+        if not self._opened or self._writer is None:
+            return
+        self._opened = False
+        await self._writer.close()
+        for claim in self._parked:
+            if claim.future is not None and not claim.future.done():
+                claim.future.cancel()
+        self._threads.shutdown(wait=True)
+        self._engine.dispose()
+        with suppress(sqlite.Error), closing(self._connection) as connection:
+            if self.path is not None:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._file_lock is not None:
+            self._file_lock.release()
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query of `reads` beside the writer and the event loop."""
+
+        def work() -> T:
+            # A database in memory has one connection only: it is lent out between transactions.
+            with self._lock if self.path is None else nullcontext(), self._engine.connect() as connection:
+                return query(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    # The verbs. Each returns once its transaction is on disk.
+
+    async def submit(self, jobs: Sequence[Job], *, max_waiting: int) -> list[Job]:
+        """Store new jobs, all or none. Raises QueueFull."""
+        stored: list[Job] = await self._put(verbs.Submit(jobs, max_waiting))
+        return stored
+
+    async def claim(self, claim: verbs.Claim) -> list[Job]:
+        """Wait until there is work, and start its next attempts."""
+        started: list[Job] = await self._put(claim)
+        return started
+
+    async def record_log(
+        self, job_id: str, attempt: int, level: str, message: str, *, at: float, keep_lines: int
+    ) -> Job | None:
+        """Store a log line of an attempt; None where the attempt no longer holds the job."""
+        line = {"level": level, "message": message}
+        job: Job | None = await self._put(verbs.RecordFenced(job_id, attempt, at, log=line, keep_lines=keep_lines))
+        return job
+
+    async def record_file(self, job_id: str, attempt: int, file: Mapping[str, Any], *, at: float) -> Job | None:
+        """Store that a file (name, size, media_type, path) was attached; None for an attempt that lost its job."""
+        job: Job | None = await self._put(verbs.RecordFenced(job_id, attempt, at, file=file))
+        return job
+
+    async def save_progress(self, job_id: str, attempt: int, progress: Progress) -> None:
+        """Store an attempt's newest position."""
+        await self._put(verbs.ProgressFenced(job_id, attempt, progress))
+
+    async def renew(self, attempts: Sequence[tuple[str, int]], lease: float) -> list[Job]:
+        """Renew the leases; return the jobs whose attempt still holds."""
+        held: list[Job] = await self._put(verbs.RenewFenced(attempts, lease))
+        return held
+
+    async def settle(self, job_id: str, attempt: int, outcome: Outcome, progress: Progress | None) -> Job | None:
+        """End an attempt; None where it had lost its job, and nothing was changed."""
+        job: Job | None = await self._put(verbs.SettleFenced(job_id, attempt, outcome, progress))
+        return job
+
+    async def cancel(self, job_id: str, reason: str | None) -> tuple[Job, Job]:
+        """Cancel a job; return it before and after. Raises NotFound, JobFinished."""
+        moved: tuple[Job, Job] = await self._put(verbs.Cancel(job_id, reason))
+        return moved
+
+    async def retry(self, job_id: str) -> Job:
+        """Start a finished job over. Raises NotFound, JobActive."""
+        moved: tuple[Job, Job] = await self._put(verbs.Retry(job_id))
+        return moved[1]
+
+    async def delete(self, job_id: str) -> Job:
+        """Purge a job. Raises NotFound, JobActive."""
+        job: Job = await self._put(verbs.Delete(job_id))
+        return job
+
+    async def rescue(
+        self, error: Mapping[str, Any], delay: Callable[[Job], float], *, everyone: bool = False
+    ) -> list[Job]:
+        """Settle the attempts whose lease is over as crashed; `everyone` says that all workers are known dead."""
+        rescued: list[Job] = []
+        while True:
+            page: list[Job] = await self._put(verbs.Rescue(error, delay, everyone))
+            rescued.extend(page)
+            if len(page) < verbs.PAGE:
+                return rescued
+
+    async def nudge(self) -> None:
+        """Let a waiting claim look again."""
+        await self._put(verbs.Nudge())
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were committed since the start."""
+        return self._writer.transactions if self._writer else 0
+
+    def _put(self, op: Op) -> "asyncio.Future[Any]":
+        assert self._writer is not None, "the store is not open"
+        return self._writer.put(op)
+
+    def _publish(self, events: list[Event]) -> None:
+        self.published(events)
+
+    def _upkeep(self, tx: Tx, ops: Sequence[Op]) -> list[tuple[Op, Any]]:
+        """Bring what is due into line, then meet the claims that wait, all in the transaction at hand."""
+        writer = self._writer
+        assert writer is not None
+        if writer.due_at is not None and writer.due_at <= tx.now:
+            writer.due_at = verbs.promote(tx)
+        looking = tx.queued or tx.freed
+        for op in ops:
+            if isinstance(op, verbs.Claim):
+                self._parked.append(op)
+                looking = True
+            looking |= isinstance(op, verbs.Nudge)
+        if not looking or not self._parked:
+            return []
+        answers: list[tuple[Op, Any]] = []
+        for claim in list(self._parked):
+            started = claim.take(tx)
+            if started or claim.withdrawn:
+                self._parked.remove(claim)
+                answers.append((claim, started))
+        return answers

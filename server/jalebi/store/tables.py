@@ -1,0 +1,129 @@
+"""The tables. They are the schema that the migrations must arrive at, and what the reads select from."""
+
+from sqlalchemy import Column, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+_QUEUED = text("state = 'queued'")
+
+
+class JobRow(SQLModel, table=True):
+    """A job; times are Unix seconds, `tags`, `args`, `error` and `progress` are JSON text."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index("job_ready", text("priority DESC"), "id", sqlite_where=_QUEUED),
+        Index("job_ready_kind", "kind", text("priority DESC"), "id", sqlite_where=_QUEUED),
+        Index("job_line", "queue", text("priority DESC"), "id", sqlite_where=_QUEUED),
+        Index("job_due", "run_at", sqlite_where=text("state IN ('scheduled', 'retrying')")),
+        Index("job_active", "kind", "lease_until", sqlite_where=text("state IN ('running', 'cancelling')")),
+        Index("job_state", "state", "id"),
+        Index("job_kind", "kind", "id"),
+        Index("job_queue", "queue", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    kind: str
+    queue: str
+    priority: int
+    tags: str
+    state: str
+    attempt: int
+    tries: int
+    max_attempts: int
+    timeout: float
+    seq: int
+    cursor: int
+    created_at: float
+    run_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    lease_until: float | None = None
+    error: str | None = Field(default=None, sa_column=Column(Text))
+    progress: str | None = Field(default=None, sa_column=Column(Text))
+    args: str = Field(sa_column=Column(Text, nullable=False))  # last: it may be large
+
+
+class TagRow(SQLModel, table=True):
+    """Which jobs carry a tag."""
+
+    __tablename__ = "job_tag"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    tag: str = Field(primary_key=True)
+    job_id: str = Field(primary_key=True)
+
+
+class EventRow(SQLModel, table=True):
+    """A durable event: `number` orders all, `seq` those of its job; `body` is JSON text of what changed."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("event_job", "job_id", "seq", unique=True),
+        Index("event_line", "job_id", "line", sqlite_where=text("line IS NOT NULL")),
+    )
+
+    number: int = Field(primary_key=True)
+    job_id: str
+    seq: int
+    type: str
+    at: float
+    line: int | None = None
+    body: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class ResultRow(SQLModel, table=True):
+    """What a completed job returned, as JSON text."""
+
+    __tablename__ = "result"
+
+    job_id: str = Field(primary_key=True)
+    body: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class FileRow(SQLModel, table=True):
+    """A file kept with a job; `path` is relative to the folder for files."""
+
+    __tablename__ = "file"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    job_id: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    size: int
+    media_type: str
+    path: str
+    at: float
+
+
+class TallyRow(SQLModel, table=True):
+    """How many jobs are in a state, by queue; kept by triggers, so that nobody has to count."""
+
+    __tablename__ = "tally"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    queue: str = Field(primary_key=True)
+    state: str = Field(primary_key=True)
+    n: int
+
+
+class PulseRow(SQLModel, table=True):
+    """How many jobs came and ended in one second (Unix time), for rates and charts."""
+
+    __tablename__ = "pulse"
+
+    second: int = Field(primary_key=True)
+    created: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class MetaRow(SQLModel, table=True):
+    """Facts about the installation: `epoch` names it in cursors, `number` is the last event's."""
+
+    __tablename__ = "meta"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    name: str = Field(primary_key=True)
+    value: str

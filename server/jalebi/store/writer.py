@@ -1,0 +1,267 @@
+"""The one writer of a SQLite file: a thread that commits together what arrives together, then answers everybody."""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final
+
+from jalebi.errors import JalebiError, StorageUnavailable
+from jalebi.events import Event, announced, encode
+from jalebi.jobs import Job, State
+from jalebi.store.rows import JOB_COLUMNS, MOVING, event_body, from_row, to_move, to_row
+
+log = logging.getLogger("jalebi.store")
+
+MOST_AT_ONCE: Final = 2000
+
+
+def _values(count: int) -> str:
+    return ", ".join(f"value->>{index}" for index in range(count))
+
+
+_HEADS: Final = f"SELECT {', '.join('job.' + name for name in JOB_COLUMNS)} FROM json_each(?) AS v CROSS JOIN job ON job.id = v.value"
+_INSERT: Final = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) SELECT {_values(len(JOB_COLUMNS))} FROM json_each(?)"
+_MOVED: Final = ("id", "seq", "cursor", *MOVING)
+_UPDATE: Final = (
+    f"UPDATE job SET {', '.join(f'{name} = v.{name}' for name in _MOVED[1:])} "
+    f"FROM (SELECT {', '.join(f'value->>{i} AS {name}' for i, name in enumerate(_MOVED))} FROM json_each(?)) AS v "
+    "WHERE job.id = v.id"
+)
+_EVENTS: Final = f"INSERT INTO event (number, job_id, seq, type, at, line, body) SELECT {_values(7)} FROM json_each(?)"
+_PULSE: Final = (
+    "INSERT INTO pulse (second, created, completed, failed, cancelled) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+    "created = created + excluded.created, completed = completed + excluded.completed, "
+    "failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled"
+)
+
+
+@dataclass(eq=False)
+class Op:
+    """Something to be written; its future gets the answer after the commit."""
+
+    #: Operations of one transaction are carried out kind by kind, in this order.
+    rank: ClassVar[int] = 50
+    future: "asyncio.Future[Any] | None" = field(default=None, init=False)
+
+    @classmethod
+    def run(cls, tx: "Tx", ops: Sequence[Any]) -> list[Any]:
+        """Carry out all operations of this kind; return an answer or a JalebiError for each.
+
+        Any other exception undoes the transaction; then each operation is tried in one of its own.
+        """
+        raise NotImplementedError
+
+
+class Tx:
+    """One transaction: what it moves is announced by an event in the same commit."""
+
+    def __init__(self, connection: Any, now: float, last_number: int) -> None:
+        self.connection = connection
+        self.now = now
+        self.events: list[Event] = []
+        self.queued = False  # whether a job came into line
+        self.freed = False  # whether an attempt ended
+        self.due_at: float | None = None  # the soonest time at which a job of this transaction comes due
+        self.number = last_number
+        self._pulse = dict.fromkeys(("created", "completed", "failed", "cancelled"), 0)
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        """Run a statement; answers come from the cursor it returns."""
+        return self.connection.execute(statement, parameters)
+
+    def heads(self, ids: Sequence[str]) -> dict[str, Job]:
+        """Return those of the jobs that exist."""
+        rows = self.execute(_HEADS, encode(ids).decode())
+        return {row[0]: from_row(row) for row in rows}
+
+    def announce(self, job: Job, type_: str | None = None, extra: dict[str, Any] | None = None) -> Job:
+        """Number the event of a job's move; return the job with its cursor. `write` or `insert` must follow."""
+        self.number += 1
+        job = replace(job, cursor=self.number)
+        event = Event(self.number, type_ or announced(job.state), self.now, job, extra)
+        self.events.append(event)
+        self.queued |= job.state is State.QUEUED
+        if event.type in self._pulse:
+            self._pulse[event.type] += 1
+        if job.run_at is not None and (self.due_at is None or job.run_at < self.due_at):
+            self.due_at = job.run_at
+        return job
+
+    def insert(self, jobs: Sequence[Job]) -> None:
+        """Write new jobs."""
+        self.execute(_INSERT, encode([to_row(job) for job in jobs]).decode())
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Write jobs that have moved."""
+        if jobs:
+            self.execute(_UPDATE, encode([to_move(job) for job in jobs]).decode())
+
+    def finish(self) -> None:
+        """Write the events and what is counted of them."""
+        if not self.events:
+            return
+        rows = [
+            (e.number, e.job.id, e.seq, e.type, e.at, e.extra["log"]["line"] if e.type == "log" and e.extra else None,
+             event_body(e))
+            for e in self.events
+        ]  # fmt: skip
+        self.execute(_EVENTS, encode(rows).decode())
+        self.execute("UPDATE meta SET value = ? WHERE name = 'number'", str(self.number))
+        if any(self._pulse.values()):
+            self.execute(_PULSE, int(self.now), *self._pulse.values())
+
+
+class Writer:
+    """Owns the only connection that writes and checkpoints; everything else reaches it through `put`.
+
+    `lock` is held during a transaction, for readers that must share the connection (a database in memory).
+    `upkeep` runs in every transaction after the operations: what comes due, and claims that wait for work.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        lock: threading.Lock,
+        clock: Callable[[], float],
+        upkeep: Callable[[Tx, Sequence[Op]], list[tuple[Op, Any]]],
+        published: Callable[[list[Event]], None],
+    ) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._clock = clock
+        self._upkeep = upkeep
+        self._published = published
+        self._inbox: queue.SimpleQueue[Op | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="jalebi-writer", daemon=True)
+        self._number = int(connection.execute("SELECT value FROM meta WHERE name = 'number'").fetchone()[0])
+        self._closed = False
+        self.due_at: float | None = None
+        self.transactions = 0
+        self._complained = 0.0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, op: Op) -> "asyncio.Future[Any]":
+        """Hand in an operation; the future is answered after its commit."""
+        future = self._loop.create_future()
+        if self._closed:
+            future.set_exception(StorageUnavailable("The server is shutting down.", headers={"Retry-After": "1"}))
+            return future
+        op.future = future
+        self._inbox.put(op)
+        return future
+
+    async def close(self) -> None:
+        """Write what was handed in, then stop. Closing twice is safe."""
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.put(None)
+        if self._thread.ident is not None:
+            await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            ops, last = self._gather()
+            try:
+                self._commit(ops)
+            except Exception as error:
+                if len(ops) > 1:  # one of them may be to blame: each on its own
+                    for op in ops:
+                        self._alone(op)
+                elif ops:
+                    self._answer([(ops[0], self._problem(error))], [])
+                else:
+                    self._problem(error)
+
+    def _gather(self) -> tuple[list[Op], bool]:
+        """Wait for operations, or for the time at which a job comes due."""
+        wait = None if self.due_at is None else min(max(0.0, self.due_at - self._clock()), 3600.0)
+        ops: list[Op] = []
+        with suppress(queue.Empty):
+            op = self._inbox.get(timeout=wait)
+            while op is not None:
+                ops.append(op)
+                if len(ops) >= MOST_AT_ONCE:
+                    break
+                op = self._inbox.get_nowait()
+            else:
+                return ops, True
+        return ops, False
+
+    def _alone(self, op: Op) -> None:
+        try:
+            self._commit([op])
+        except Exception as error:
+            self._answer([(op, self._problem(error))], [])
+
+    def _commit(self, ops: Sequence[Op]) -> None:
+        by_kind: dict[type[Op], list[Op]] = {}
+        for op in ops:
+            by_kind.setdefault(type(op), []).append(op)
+        answers: list[tuple[Op, Any]] = []
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                tx = Tx(self._connection, self._clock(), self._number)
+                for kind, same in sorted(by_kind.items(), key=lambda item: item[0].rank):
+                    answers.extend(zip(same, kind.run(tx, same), strict=True))
+                answers.extend(self._upkeep(tx, ops))
+                tx.finish()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self.due_at = self._clock() + 0.2  # what came due in this transaction did not
+                raise
+        self._number = tx.number
+        self.transactions += 1
+        if tx.due_at is not None and (self.due_at is None or tx.due_at < self.due_at):
+            self.due_at = tx.due_at
+        self._answer(answers, tx.events)
+
+    def _answer(self, answers: list[tuple[Op, Any]], events: list[Event]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, answers, events)
+
+    def _deliver(self, answers: list[tuple[Op, Any]], events: list[Event]) -> None:
+        for op, answer in answers:
+            future = op.future
+            if answer is PARKED or future is None or future.done():
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        if events:
+            self._published(events)
+
+    def _problem(self, error: Exception) -> Exception:
+        if isinstance(error, JalebiError):
+            return error
+        now = self._clock()
+        if now - self._complained >= 1.0:  # a full disk must not fill the log too
+            self._complained = now
+            log.error("The database did not take a write: %s", error, exc_info=not _is_storage(error))
+        if _is_storage(error):
+            return StorageUnavailable(f"The write was not stored: {error}.", headers={"Retry-After": "5"})
+        return error
+
+
+class _Parked:
+    """The answer of an operation that goes on waiting."""
+
+
+PARKED: Final = _Parked()
+
+
+def _is_storage(error: BaseException) -> bool:
+    return type(error).__name__ in {"OperationalError", "DatabaseError", "InternalError"}

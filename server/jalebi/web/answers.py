@@ -1,0 +1,67 @@
+"""Writes answers: JSON, jobs, and problem documents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from jalebi.background import log
+from jalebi.errors import InternalError, MethodNotAllowed, NotFound, Problem, StorageError
+from jalebi.events import Outlook, encode, job_wire
+from jalebi.jobs import Job, State
+from jalebi.web.rooms import root_of, rooms_of
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a value as application/json."""
+    return Response(encode(value), status, {**NO_STORE, **(headers or {})}, "application/json")
+
+
+def wire(connection: HTTPConnection, job: Job, outlook: Outlook | None = None) -> dict[str, Any]:
+    """Return a job's wire form with the links of this request."""
+    return job_wire(job, root=root_of(connection), epoch=rooms_of(connection).store.epoch, outlook=outlook)
+
+
+def retry_after(job: Job) -> str:
+    """Return in how many seconds it is worth asking again: from 1 to 30."""
+    eta = job.progress.eta_seconds if job.progress is not None and job.state is State.RUNNING else None
+    return str(max(1, min(30, round(eta / 2)))) if eta is not None else "1"
+
+
+def status_link(connection: HTTPConnection, job: Job) -> str:
+    """Return the link of a job's status monitor."""
+    return f"{root_of(connection)}/v1/jobs/{job.id}/status"
+
+
+def problem_answer(problem: Problem) -> Response:
+    """Return a problem document (RFC 9457)."""
+    return Response(
+        encode(problem.document()), problem.status, {**NO_STORE, **problem.headers}, "application/problem+json"
+    )
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return any error as the problem that a caller is told of."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        if error.status_code == 404:
+            return NotFound("There is nothing at this address.")
+        if error.status_code == 405:
+            return MethodNotAllowed("The resource does not know this method.", headers=error.headers)
+        problem = Problem(error.detail, headers=error.headers)
+        problem.status = error.status_code  # type: ignore[misc, assignment]
+        return problem
+    if isinstance(error, StorageError):
+        return InternalError(str(error))
+    log.error("A request broke", exc_info=error)
+    return InternalError("Something broke in the server; its log says what.")
+
+
+async def on_problem(_request: Request, error: Exception) -> Response:
+    """Answer any error with a problem document."""
+    return problem_answer(problem_of(error))

@@ -1,0 +1,189 @@
+"""Reads requests: bodies within their limit, query parameters, and what callers may write in them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.requests import ClientDisconnect, Request
+
+from jalebi.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType, ValidationFailed
+from jalebi.jobs import State
+from jalebi.kinds import pointer_of
+from jalebi.queue import Order
+from jalebi.store.reads import Filter
+from jalebi.web import json
+from jalebi.web.rooms import rooms_of
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_PAGE: Final = 200
+DEFAULT_PAGE: Final = 50
+
+
+def _plain(text: str) -> str:
+    if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
+Tag = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+
+
+class Submission(BaseModel):
+    """The body of `POST /v1/jobs`; times in RFC 3339, `delay` and `timeout` in seconds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    kind: str
+    args: dict[str, Any] = {}
+    queue: Name | None = None
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
+    tags: Annotated[list[Tag], Field(max_length=20)] = []
+    run_at: Annotated[datetime, Field(strict=False)] | None = None
+    delay: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+    @model_validator(mode="after")
+    def _one_time(self) -> "Submission":
+        if self.run_at is not None and self.delay is not None:
+            raise ValueError("run_at and delay can't both be given")
+        if self.run_at is not None and self.run_at.tzinfo is None:
+            raise ValueError("run_at needs a time zone")
+        return self
+
+    def order(self, now: float) -> Order:
+        """Return what is ordered; a delay counts from `now`."""
+        run_at = None if self.run_at is None else self.run_at.timestamp()
+        return Order(
+            kind=self.kind,
+            args=self.args,
+            queue=self.queue,
+            priority=self.priority,
+            tags=self.tags,
+            run_at=run_at if self.delay is None else now + self.delay,
+            timeout=self.timeout,
+            max_attempts=self.max_attempts,
+        )
+
+
+class Cancellation(BaseModel):
+    """The body of `POST …/cancel`; it may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body. Raises BodyTooLarge as soon as it is known to be over `limit` bytes."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect:
+        raise MalformedRequest("The body ended before its length.") from None
+    return b"".join(parts)
+
+
+async def read_json(request: Request, *, empty: Any = None) -> Any:
+    """Return the JSON in the body; `empty` where it has none. Raises UnsupportedMediaType, MalformedRequest."""
+    body = await read_body(request, rooms_of(request).settings.max_body)
+    if not body and empty is not None:
+        return empty
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType("Send the body as application/json.", headers={"Accept-Post": "application/json"})
+    return json.parse(body)
+
+
+def checked(model: type[M], value: Any) -> M:
+    """Return the body as the model that describes it. Raises ValidationFailed with a pointer for each fault."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ValidationFailed(
+            [
+                {"pointer": pointer_of(item["loc"]), "detail": _detail(item["type"], item["msg"])}
+                for item in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
+        ) from None
+
+
+def filter_of(query: Mapping[str, Any], multi: Any) -> Filter:
+    """Return the filter in a query; `multi` gives all values of a repeatable name. Raises MalformedRequest."""
+    states = tuple(multi("state"))
+    known = {state.value for state in State}
+    wrong = next((state for state in states if state not in known), None)
+    if wrong is not None:
+        raise _bad("state", f"{wrong!r} is not a state; the states are {', '.join(sorted(known))}")
+    return Filter(
+        states=states,
+        kinds=tuple(multi("kind")),
+        queues=tuple(multi("queue")),
+        tags=tuple(multi("tag")),
+        text=query.get("q") or None,
+        created_after=_time(query, "created_after"),
+        created_before=_time(query, "created_before"),
+    )
+
+
+def limit_of(query: Mapping[str, Any]) -> int:
+    """Return the page size. Raises ValidationFailed where it is no number from 1 to 200."""
+    text = query.get("limit", str(DEFAULT_PAGE))
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= MAX_PAGE:
+        detail = f"limit must be a whole number from 1 to {MAX_PAGE}"
+        raise ValidationFailed([{"pointer": "", "parameter": "limit", "detail": detail}], f"The {detail}.")
+    return int(text)
+
+
+def whole(query: Mapping[str, Any], name: str, default: int | None = None) -> int | None:
+    """Return a whole number that is not negative. Raises MalformedRequest."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+        raise _bad(name, "must be a whole number")
+    return int(text)
+
+
+def known_parameters(query: Mapping[str, Any], *names: str) -> None:
+    """Raise ValidationFailed for a parameter that the resource does not know: a misspelt filter must not match all."""
+    wrong = [name for name in query if name not in names]
+    if wrong:
+        errors = [{"pointer": "", "parameter": name, "detail": "There is no such parameter."} for name in wrong]
+        raise ValidationFailed(errors, f"There is no parameter {wrong[0]!r}; there are {', '.join(names)}.")
+
+
+def _time(query: Mapping[str, Any], name: str) -> float | None:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        # A plus sign that was not escaped arrives as a space.
+        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError:
+        raise _bad(name, "must be a time like 2026-01-31T09:30:00Z") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _bad(name: str, detail: str) -> MalformedRequest:
+    return MalformedRequest(f"The parameter {name} is wrong: {detail}.", parameter=name)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    # What is left of the body is not read, so the connection can't be used again.
+    return BodyTooLarge(f"The body may have {limit} bytes at most.", headers={"Connection": "close"})
+
+
+def _detail(code: str, message: str) -> str:
+    return "There is no such field." if code == "extra_forbidden" else message.removeprefix("Value error, ")

@@ -1,0 +1,55 @@
+"""Health and figures: is the server alive, may it get work, how many jobs are where."""
+
+import time
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jalebi.errors import Draining, StorageUnavailable
+from jalebi.events import rfc3339
+from jalebi.store import reads
+from jalebi.web.answers import json_answer
+from jalebi.web.rooms import rooms_of
+
+WINDOWS: Final = {"1m": 60, "5m": 300, "1h": 3600}
+
+
+async def livez(_request: Request) -> Response:
+    """`GET /livez`: the event loop answers."""
+    return json_answer({"status": "alive"})
+
+
+async def readyz(request: Request) -> Response:
+    """`GET /readyz`: the server takes jobs and its database answers; 503 otherwise."""
+    rooms = rooms_of(request)
+    if rooms.queue.draining:
+        raise Draining("The server is shutting down.", headers={"Retry-After": "5"})
+    try:
+        await rooms.store.read(reads.last_number)
+    except Exception as error:
+        raise StorageUnavailable(f"The database does not answer: {error}.", headers={"Retry-After": "5"}) from None
+    return json_answer({"status": "ready"})
+
+
+async def stats(request: Request) -> Response:
+    """`GET /v1/stats`: exact counts by state, and rates."""
+    return json_answer(await figures(request))
+
+
+async def figures(request: Request) -> dict[str, Any]:
+    """Return what `/v1/stats` answers."""
+    rooms = rooms_of(request)
+    now = rooms.store.clock()
+    counts = await rooms.store.read(reads.counts)
+    beats = await rooms.store.read(lambda connection: reads.pulse(connection, since=now - 3600))
+    rates = {}
+    for name, seconds in WINDOWS.items():
+        recent = [beat for beat in beats if beat[0] > now - seconds]
+        failed = sum(beat[3] for beat in recent)
+        finished = sum(beat[2] + beat[3] + beat[4] for beat in recent)
+        rates[name] = {
+            "finished_per_second": round(finished / seconds, 4),
+            "failure_ratio": round(failed / finished, 4) if finished else 0.0,
+        }
+    return {"states": counts, "rates": rates, "workers": rooms.queue.workers, "at": rfc3339(time.time())}
