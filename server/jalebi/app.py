@@ -70,7 +70,7 @@ class Jalebi(Shop):
         rate_limit: str | None = None,
         capture: bool = False,
     ) -> Callable[[F], F]: ...
-    def job(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+    def job(self, function: Any = None, **options: Any) -> Any:
         """Make a function a kind of job, bare or with options; the function itself stays as it is.
 
         Raises KindError where the name is taken or an option is wrong.

@@ -1,4 +1,4 @@
-"""In-process publish and subscribe: durable events in order, progress conflated, bounded mailboxes, nobody waited for."""
+"""In-process publish and subscribe: events in order, progress conflated, mailboxes bounded, nobody waited for."""
 
 import asyncio
 from collections import deque

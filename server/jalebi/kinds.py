@@ -126,7 +126,8 @@ class Kinds:
         """Make `function` a kind. Raises KindError where its name is taken or an option is wrong."""
         chosen = dict(options)
         name = chosen.pop("name", None) or getattr(function, "__name__", "")
-        isolation = chosen.pop("isolation", None) or ("loop" if inspect.iscoroutinefunction(function) else "process")
+        by_default: Isolation = "loop" if inspect.iscoroutinefunction(function) else "process"
+        isolation: Isolation = chosen.pop("isolation", None) or by_default
         kind = Kind(name=name, function=function, isolation=isolation, **chosen)
         if name in self._by_name:
             raise KindError(f"There are two kinds named {name!r}.")

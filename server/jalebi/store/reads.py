@@ -188,7 +188,8 @@ def positions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
         return {}
     line = func.row_number().over(partition_by=job_t.c.queue, order_by=[job_t.c.priority.desc(), job_t.c.id])
     ranked = select(job_t.c.id, line.label("place")).where(job_t.c.state == literal_column("'queued'")).subquery()
-    return {id_: place for id_, place in connection.execute(select(ranked).where(ranked.c.id.in_(ids)))}
+    rows = connection.execute(select(ranked).where(ranked.c.id.in_(ids)))
+    return {row.id: row.place for row in rows}
 
 
 def durations(connection: Connection, kind: str) -> list[float]:
@@ -249,11 +250,11 @@ def id_floor(at: float) -> str:
     return f"{digits[:8]}-{digits[8:12]}"
 
 
-def _log_line(row: Row[Any]) -> LogLine:
+def _log_line(row: Row[*tuple[Any, ...]]) -> LogLine:
     log = msgspec.json.decode(row.body)["log"]
     return LogLine(row.line, row.at, log["level"], log["message"])
 
 
-def _event(row: Row[Any]) -> Event:
+def _event(row: Row[*tuple[Any, ...]]) -> Event:
     number, seq, type_, at, line, body = row[: len(_EVENT)]
     return event_from(from_row(row[len(_EVENT) :]), number, seq, type_, at, line, body)

@@ -149,8 +149,9 @@ class ProgressFenced(Fenced):
         """Write all positions by one statement."""
         rows = [(op.job_id, op.attempt, text(op.progress)) for op in ops]
         tx.execute(
-            "UPDATE job SET progress = v.progress FROM (SELECT value->>0 AS id, value->>1 AS attempt, value->>2 AS progress "
-            "FROM json_each(?)) AS v WHERE job.id = v.id AND job.attempt = v.attempt "
+            "UPDATE job SET progress = v.progress FROM "
+            "(SELECT value->>0 AS id, value->>1 AS attempt, value->>2 AS progress FROM json_each(?)) AS v "
+            "WHERE job.id = v.id AND job.attempt = v.attempt "
             f"AND job.state IN {_states(ACTIVE)}",
             encode(rows).decode(),
         )

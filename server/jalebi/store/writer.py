@@ -23,7 +23,10 @@ def _values(count: int) -> str:
     return ", ".join(f"value->>{index}" for index in range(count))
 
 
-_HEADS: Final = f"SELECT {', '.join('job.' + name for name in JOB_COLUMNS)} FROM json_each(?) AS v CROSS JOIN job ON job.id = v.value"
+_HEADS: Final = (
+    f"SELECT {', '.join('job.' + name for name in JOB_COLUMNS)} "
+    "FROM json_each(?) AS v CROSS JOIN job ON job.id = v.value"
+)
 _INSERT: Final = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) SELECT {_values(len(JOB_COLUMNS))} FROM json_each(?)"
 _MOVED: Final = ("id", "seq", "cursor", *MOVING)
 _UPDATE: Final = (
@@ -33,7 +36,8 @@ _UPDATE: Final = (
 )
 _EVENTS: Final = f"INSERT INTO event (number, job_id, seq, type, at, line, body) SELECT {_values(7)} FROM json_each(?)"
 _PULSE: Final = (
-    "INSERT INTO pulse (second, created, completed, failed, cancelled) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+    "INSERT INTO pulse (second, created, completed, failed, cancelled) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET "
     "created = created + excluded.created, completed = completed + excluded.completed, "
     "failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled"
 )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     class Opened(Protocol):
         """What opens and closes the rooms."""
 
-        def lifespan(self, _app: object = None) -> AbstractAsyncContextManager[None]: ...
+        def lifespan(self, _app: object = None) -> AbstractAsyncContextManager[None]:
+            """Open the rooms and close them."""
 
 
 ROUTES: list[BaseRoute] = [

@@ -11,7 +11,7 @@ from jalebi.background import log
 from jalebi.errors import InternalError, MethodNotAllowed, NotFound, Problem, StorageError
 from jalebi.events import Outlook, encode, job_wire
 from jalebi.jobs import Job, State
-from jalebi.web.rooms import root_of, rooms_of
+from jalebi.web.rooms import rooms_of, root_of
 
 NO_STORE = {"Cache-Control": "no-store"}
 

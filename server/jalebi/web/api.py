@@ -23,7 +23,7 @@ from jalebi.web.bodies import (
     limit_of,
     read_json,
 )
-from jalebi.web.rooms import root_of, rooms_of
+from jalebi.web.rooms import rooms_of, root_of
 
 
 async def submit(request: Request) -> Response:

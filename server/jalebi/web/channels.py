@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -22,7 +23,7 @@ from jalebi.hub import Advance, Lagged
 from jalebi.store import reads
 from jalebi.web.answers import problem_answer
 from jalebi.web.bodies import filter_of, known_parameters, whole
-from jalebi.web.rooms import Rooms, root_of, rooms_of
+from jalebi.web.rooms import Rooms, rooms_of, root_of
 
 DONE: Final = 1000
 DRAINING: Final = 1001
@@ -81,9 +82,7 @@ async def _job(socket: WebSocket, rooms: Rooms, job_id: str, after: int | None) 
 
 async def _replay_job(socket: WebSocket, rooms: Rooms, job_id: str, after: int) -> int:
     last = after
-    while page := await rooms.store.read(
-        lambda connection: reads.events_of(connection, job_id, after=last, limit=PAGE)
-    ):
+    while page := await rooms.store.read(partial(reads.events_of, job_id=job_id, after=last, limit=PAGE)):
         for event in page:
             last = event.seq
             await send(socket, _wire(socket, rooms, event))
@@ -91,7 +90,7 @@ async def _replay_job(socket: WebSocket, rooms: Rooms, job_id: str, after: int) 
 
 
 async def events(socket: WebSocket) -> None:
-    """`/ws/events`: hello with a cursor, then the events of all jobs that match, from `?after=CURSOR` or from now on."""
+    """`/ws/events`: hello with a cursor, then the matching events of all jobs, from `?after=CURSOR` or from now."""
     rooms, query = rooms_of(socket), socket.query_params
     try:
         known_parameters(query, "kind", "queue", "state", "tag", "after")
@@ -128,9 +127,7 @@ async def _events(socket: WebSocket, rooms: Rooms, wanted: reads.Filter, after: 
 
 async def _replay(rooms: Rooms, wanted: reads.Filter, after: int, upto: int) -> AsyncIterator[Event]:
     last = after
-    while page := await rooms.store.read(
-        lambda connection: reads.events(connection, after=last, upto=upto, limit=PAGE)
-    ):
+    while page := await rooms.store.read(partial(reads.events, after=last, upto=upto, limit=PAGE)):
         last = page[-1].number
         for event in page:
             if wanted.wants(event.job):

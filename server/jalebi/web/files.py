@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from jalebi.files import etag
 from jalebi.store import reads
 from jalebi.web.answers import NO_STORE, json_answer
 from jalebi.web.bodies import whole
-from jalebi.web.rooms import root_of, rooms_of
+from jalebi.web.rooms import rooms_of, root_of
 
 _PAGE: Final = 1000
 #: A browser must neither guess what a file is nor run it as a page of ours.
@@ -35,9 +36,7 @@ async def logs(request: Request) -> Response:
 
     async def lines() -> AsyncIterator[bytes]:
         last = after
-        while page := await rooms.store.read(
-            lambda connection: reads.log_lines(connection, job_id, after=last, limit=_PAGE)
-        ):
+        while page := await rooms.store.read(partial(reads.log_lines, job_id=job_id, after=last, limit=_PAGE)):
             last = page[-1].line
             yield b"".join(write(line) for line in page)
 

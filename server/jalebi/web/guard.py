@@ -26,6 +26,7 @@ class Guard:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with what is wrong."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
