@@ -1,0 +1,34 @@
+"""Fixtures for every test."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Live, serving
+from tests.targets import kinds
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No JALEBI_* variable and no .env of the person who runs the tests may reach them."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("JALEBI_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return
+
+
+@pytest.fixture
+async def live() -> AsyncIterator[Live]:
+    """The kinds of tests/targets/kinds.py, served from memory on a real socket."""
+    shop = kinds.make_shop(database_url="sqlite://", cancel_grace=0.6)
+    async with serving(shop, shop) as found:
+        yield found

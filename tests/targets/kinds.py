@@ -1,0 +1,145 @@
+"""Kinds that do what a test asks of them."""
+
+import asyncio
+import os
+import signal
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from jalebi import Jalebi, JobContext, JobFailed, track
+
+
+class Colour(Enum):
+    RED = "red"
+    GREEN = "green"
+
+
+class Address(BaseModel):
+    street: str
+    city: str = "Jodhpur"
+
+
+def make_shop(**settings: Any) -> Jalebi:
+    """Return a shop with all the kinds; tests that need two shops in one process make two."""
+    made = Jalebi(**settings)
+    made.job(echo)
+    made.job(steps)
+    made.job(typed)
+    made.job(chatty)
+    made.job(wait_for)
+    made.job(max_attempts=2, backoff=0.05)(misbehave)
+    made.job(process_steps)
+    made.job(isolation="thread")(thread_steps)
+    made.job(backoff=0.05)(flaky)
+    return made
+
+
+async def echo(value: Any = None) -> Any:
+    """Return what was given."""
+    return value
+
+
+async def steps(ctx: JobContext, count: int = 10, pause: float = 0.02) -> int:
+    """Take steps, one after the other.
+
+    The second paragraph is only in the full description.
+    """
+    for _ in ctx.track(range(count), unit="steps"):
+        await asyncio.sleep(pause)
+    return count
+
+
+async def typed(
+    title: Annotated[str, Field(description="What it is called", min_length=1, max_length=40)],
+    pages: Annotated[int, Field(ge=1, le=500)] = 20,
+    colour: Colour = Colour.RED,
+    size: Literal["small", "large"] = "small",
+    tags: list[str] | None = None,
+    address: Address | None = None,
+    draft: bool = False,
+) -> dict[str, Any]:
+    """Take many types."""
+    return {"title": title, "pages": pages, "colour": colour.value, "address": address and address.city}
+
+
+async def chatty(ctx: JobContext, lines: int = 3) -> None:
+    """Log lines and attach files."""
+    for number in range(1, lines + 1):
+        ctx.log(f"line {number}", level="warning" if number == 2 else "info")
+    ctx.attach(b"some text\n", "notes.txt")
+    ctx.attach(b"\x00" * 100_000, "zeros ☃.bin", "application/x-zeros")
+
+
+async def wait_for(ctx: JobContext, path: str) -> str:
+    """Wait until a file exists."""
+    while not Path(path).exists():
+        ctx.progress(1, 2, message="waiting")
+        await asyncio.sleep(0.01)
+    return "found"
+
+
+def misbehave(ctx: JobContext, how: str) -> Any:
+    """Fail in one of many ways."""
+    match how:
+        case "raise":
+            raise ValueError("a bad value")
+        case "give up":
+            raise JobFailed("there is no way", retry=False)
+        case "exit":
+            os._exit(0)
+        case "exit 3":
+            os._exit(3)
+        case "sys.exit":
+            raise SystemExit(1)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "memory":
+            raise MemoryError
+        case "nan":
+            return float("nan")
+        case "object":
+            return object()
+        case "big":
+            return "x" * (2 << 20)
+        case "sleep":
+            time.sleep(60)
+        case "stubborn":
+            while True:
+                try:
+                    time.sleep(60)
+                except BaseException:
+                    ctx.log("not yet")
+        case "polite":
+            while not ctx.cancelled:
+                time.sleep(0.01)
+            ctx.log("put away the ladle")
+            ctx.raise_if_cancelled()
+    return os.getpid()
+
+
+def process_steps(count: int = 5, pause: float = 0.01) -> int:
+    """Take steps in a child process."""
+    for _ in track(range(count), unit="steps"):
+        time.sleep(pause)
+    return os.getpid()
+
+
+def thread_steps(ctx: JobContext, count: int = 5, pause: float = 0.01) -> int:
+    """Take steps in a thread."""
+    for _ in ctx.track(range(count), unit="steps"):
+        time.sleep(pause)
+    return os.getpid()
+
+
+async def flaky(ctx: JobContext, succeed_on: int = 2) -> int:
+    """Fail until the given attempt."""
+    if ctx.attempt < succeed_on:
+        raise RuntimeError(f"attempt {ctx.attempt} fails")
+    return ctx.attempt
+
+
+shop = make_shop()
