@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No JALEBI_* variable and no .env of the person who runs the tests may reach them."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("JALEBI_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    return
 
 
 @pytest.fixture

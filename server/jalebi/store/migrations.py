@@ -59,12 +59,12 @@ STEPS: Final = (_FIRST,)
 APPLICATION_ID: Final = 0x4A616C62
 
 
-def migrate(connection: Any, path: str) -> None:
-    """Bring an open SQLite database up to date, each step in a transaction of its own.
+def check(connection: Any, path: str) -> int:
+    """Return the schema's version of an open SQLite database, 0 of an empty one.
 
     Raises StorageError, and changes nothing, where the database is another program's or from a newer version.
     """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
     if owner != APPLICATION_ID and not empty:
@@ -73,6 +73,11 @@ def migrate(connection: Any, path: str) -> None:
         raise StorageError(
             f"The database {path} is from a newer version of Jalebi (schema {version}, this one knows {len(STEPS)})."
         )
+    return version
+
+
+def migrate(connection: Any, version: int) -> None:
+    """Bring a checked database of that version up to date, each step in a transaction of its own."""
     for number, step in enumerate(STEPS[version:], start=version + 1):
         pragmas = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number};"
         connection.executescript(f"BEGIN IMMEDIATE;{step}{pragmas}COMMIT;")

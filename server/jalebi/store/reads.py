@@ -230,11 +230,12 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     found += [exists().where(tag_t.c.tag == tag, tag_t.c.job_id == job_t.c.id) for tag in wanted.tags]
     if wanted.text:
         found.append(_mentions(wanted.text))
-    # Ids grow with time, so a time bounds the ids too and the primary key serves.
+    # Ids grow with time, so a time bounds the ids too and the primary key serves; they go on growing while a clock
+    # that was set back catches up, hence the day more.
     if wanted.created_after is not None:
         found += [job_t.c.created_at > wanted.created_after, job_t.c.id >= id_floor(wanted.created_after)]
     if wanted.created_before is not None:
-        found += [job_t.c.created_at < wanted.created_before, job_t.c.id < id_floor(wanted.created_before + 0.001)]
+        found += [job_t.c.created_at < wanted.created_before, job_t.c.id < id_floor(wanted.created_before + 86_400)]
     return found
 
 

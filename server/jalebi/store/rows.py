@@ -83,7 +83,7 @@ def from_row(row: Sequence[Any]) -> Job:
 def event_body(event: Event) -> str:
     """Return what an event's row keeps: for a log line the line, else the moving part of the job."""
     if event.type == "log":
-        return _encode(event.extra).decode()
+        return _encode({**(event.extra or {}), "state": event.job.state}).decode()
     job = event.job
     kept: dict[str, Any] = {
         "state": job.state,
@@ -104,7 +104,8 @@ def event_from(job: Job, number: int, seq: int, type_: str, at: float, line: int
     """Return the event in a row, with `job` (as it is now) turned back to what it was then."""
     if type_ == "log":
         extra = json.loads(body) if body else {"log": {"line": line, "level": "info", "message": "", "dropped": True}}
-        return Event(number, type_, at, replace(job, seq=seq, cursor=number), extra)
+        state = State(extra.pop("state", State.RUNNING))
+        return Event(number, type_, at, replace(job, seq=seq, cursor=number, state=state), extra)
     kept: Mapping[str, Any] = json.loads(body or "{}")
     then = replace(
         job,

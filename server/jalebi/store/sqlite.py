@@ -18,7 +18,7 @@ from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
 from jalebi.store import verbs
 from jalebi.store.lock import FileLock
-from jalebi.store.migrations import migrate
+from jalebi.store.migrations import check, migrate
 from jalebi.store.writer import Op, Tx, Writer
 
 try:
@@ -75,7 +75,10 @@ class Store:
     def _open(self) -> None:
         self._connection = self._connect(writes=True)
         try:
-            migrate(self._connection, self.path or "in memory")
+            version = check(self._connection, self.path or "in memory")  # before anything changes the file
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            migrate(self._connection, version)
             self.epoch = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0]
             self._writer = Writer(self._connection, self._lock, self.clock, self._upkeep, self._publish)
         except (sqlite.Error, OSError) as error:
@@ -103,10 +106,7 @@ class Store:
             # The pragmas below are the first to read the file.
             connection.execute("PRAGMA busy_timeout = 5000")
             connection.execute("PRAGMA user_version")
-            if writes:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-            else:
+            if not writes:
                 connection.execute("PRAGMA query_only = ON")
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute("PRAGMA cache_size = -16000")

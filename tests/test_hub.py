@@ -1,0 +1,118 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from jalebi.events import Event
+from jalebi.hub import Advance, Hub, Lagged
+from jalebi.jobs import Progress, State
+from tests.test_jobs import a_job
+
+RUNNING = a_job(State.RUNNING, attempt=1, seq=2)
+
+
+def started(number: int = 2) -> Event:
+    return Event(number, "started", 0.0, RUNNING)
+
+
+def logged(seq: int) -> Event:
+    return Event(seq, "log", 0.0, replace(RUNNING, seq=seq), {"log": {"line": seq, "level": "info", "message": ""}})
+
+
+def completed(seq: int) -> Event:
+    return Event(seq, "completed", 0.0, replace(RUNNING, seq=seq, state=State.COMPLETED))
+
+
+async def test_events_come_in_order_to_everyone_who_wants_them() -> None:
+    hub = Hub()
+    with (
+        hub.subscribe("1") as mine,
+        hub.subscribe("2") as other,
+        hub.subscribe() as all_of_them,
+        hub.subscribe(wants=lambda job: job.kind == "mail") as mails,
+    ):
+        for event in (started(), logged(3), completed(4)):
+            hub.publish(event)
+        assert [event.seq for event in mine.take()] == [2, 3, 4]
+        assert [event.seq for event in all_of_them.take()] == [2, 3, 4]
+        assert other.take() == mails.take() == []
+    assert hub.readers == 0
+
+
+async def test_only_the_newest_progress_waits_and_it_names_the_last_event_before_it() -> None:
+    hub = Hub()
+    hub.publish(started())
+    with hub.subscribe("1") as mailbox:
+        for done in range(50):
+            hub.report(RUNNING, Progress(done=done))
+        [first] = await anext(mailbox)
+        assert isinstance(first, Advance)
+        assert (first.progress.done, first.seq) == (49, 2)
+        hub.report(RUNNING, Progress(done=60))
+        hub.publish(logged(3))
+        batch = await anext(mailbox)
+        if len(batch) == 1:
+            batch += await anext(mailbox)
+        assert [message.seq for message in batch] == [3, 3]
+        assert isinstance(batch[-1], Advance)
+
+
+async def test_no_progress_comes_after_the_terminal_event() -> None:
+    hub = Hub()
+    hub.publish(started())
+    with hub.subscribe("1") as mailbox:
+        hub.report(RUNNING, Progress(done=1))
+        await anext(mailbox)
+        hub.report(RUNNING, Progress(done=2))
+        hub.publish(completed(3))
+        assert [message.seq for message in await anext(mailbox)] == [3]
+        await asyncio.sleep(0)
+        assert mailbox.take() == []
+        assert hub.progress("1") is None
+
+
+async def test_no_progress_comes_before_the_start_is_published() -> None:
+    hub = Hub()
+    with hub.subscribe("1") as mailbox:
+        hub.report(RUNNING, Progress(done=1))
+        hub._tick()
+        assert mailbox.take() == []
+        hub.publish(started())
+        hub._tick()
+        assert [type(message) for message in mailbox.take()] == [Event, Advance]
+
+
+async def test_a_reader_that_falls_behind_is_cut_off_and_others_are_not() -> None:
+    hub = Hub()
+    with hub.subscribe("1", room=3) as slow, hub.subscribe("1") as quick:
+        for seq in range(2, 7):
+            hub.publish(logged(seq))
+        with pytest.raises(Lagged):
+            await anext(slow)
+        assert len(quick.take()) == 5
+
+
+async def test_a_closed_hub_lets_readers_finish_what_they_have() -> None:
+    hub = Hub()
+    with hub.subscribe("1") as mailbox:
+        hub.publish(started())
+        hub.close()
+        assert len(await anext(mailbox)) == 1
+        with pytest.raises(StopAsyncIteration):
+            await anext(mailbox)
+    with hub.subscribe() as late, pytest.raises(StopAsyncIteration):
+        await anext(late)
+
+
+async def test_progress_of_many_jobs_is_bounded_in_a_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jalebi.hub.PROGRESS_ROOM", 2)
+    hub = Hub()
+    with hub.subscribe() as mailbox:
+        for number in range(5):
+            job = replace(RUNNING, id=str(number))
+            hub.publish(Event(number, "started", 0.0, job))
+            mailbox.take()
+            hub.report(job, Progress(done=1))
+        hub._tick()
+        assert len(mailbox.take()) == 2
+        assert mailbox.dropped == 3
