@@ -1,4 +1,5 @@
 import hashlib
+import importlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from sqlmodel import SQLModel
 
 from jalebi.errors import StorageError, StorageUnavailable
 from jalebi.store import Store, reads
-from jalebi.store import sqlite as sqlite_room
 from jalebi.store.migrations import STEPS
 from tests.store.conftest import Clock
 from tests.store.test_verbs import claim, fresh, put
 
-sqlite: Any = sqlite_room.sqlite
+sqlite: Any = importlib.import_module("jalebi.store.sqlite").sqlite
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -24,8 +24,7 @@ def shape(connection: Connection) -> dict[str, Any]:
         table: (
             [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)],
             sorted(
-                connection.exec_driver_sql(f"PRAGMA index_info({index['name']})").all()
-                and (index["name"], bool(index["unique"]), str(index["dialect_options"].get("sqlite_where", "")))
+                (str(index["name"]), bool(index["unique"]), str(index["dialect_options"].get("sqlite_where", "")))
                 for index in found.get_indexes(table)
             ),
             found.get_pk_constraint(table)["constrained_columns"],

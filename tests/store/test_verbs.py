@@ -34,8 +34,9 @@ async def get(store: Store, job: Job) -> Job:
 
 
 def claim(free: int = 10, caps: Mapping[str, int] | None = None, **changes: Any) -> Claim:
-    given = {"worker": "w", "lease": 30.0, "kinds": KINDS, "max_running": {}} | changes
-    return Claim(free=lambda: free, caps=lambda: caps or {}, **given)
+    known: dict[str, int | None] = dict.fromkeys(changes.pop("kinds", KINDS)) | changes.pop("max_running", {})
+    given: dict[str, Any] = {"worker": "w", "lease": 30.0} | changes
+    return Claim(free=lambda: free, kinds=lambda: known, caps=lambda: caps or {}, **given)
 
 
 async def test_a_stored_job_is_read_back_as_it_was(store: Store, clock: Clock) -> None:

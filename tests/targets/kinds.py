@@ -114,6 +114,7 @@ def misbehave(ctx: JobContext, how: str) -> Any:
                 except BaseException:
                     ctx.log("not yet")
         case "polite":
+            ctx.log("stirring")
             while not ctx.cancelled:
                 time.sleep(0.01)
             ctx.log("put away the ladle")

@@ -96,7 +96,7 @@ def main() -> None:
     pipe.send({"t": "ready", "error": finder.load()})
     while True:
         order = inbox.get()
-        pipe.cancelled, pipe.staging, pipe.folder = False, Path(order["staging"]), Path(order["inputs"])
+        pipe.staging, pipe.folder = Path(order["staging"]), Path(order["inputs"])
         running.set()
         # A stop may arrive between any two instructions: the answer is sent with the door closed.
         try:
@@ -130,6 +130,7 @@ def _listen(commands: BinaryIO, pipe: Pipe, inbox: "queue.SimpleQueue[dict[str, 
         if command.get("t") == "cancel":
             pipe.cancelled = True
         else:
+            pipe.cancelled = False  # here and not where it runs: a cancellation may follow on its heels
             inbox.put(command)
     os._exit(1)  # the parent is gone
 

@@ -139,6 +139,9 @@ async def run_in_process(attempt: Attempt, children: Children, started: "asyncio
         child = await children.take()
     except (ChildError, OSError) as error:
         return attempt.failed(failure("ChildError", str(error)))
+    if attempt.reason is not None:  # stopped while the child was starting
+        await children.give_back(child)
+        return Stopped()
     if not started.done():
         started.set_result(None)
     ladder = spawn(_stop(attempt, child), f"stop of job {attempt.job.id}")

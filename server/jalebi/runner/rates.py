@@ -1,8 +1,6 @@
 """How many jobs of a kind may start now: token buckets for `rate_limit`."""
 
-from collections.abc import Iterable
-
-from jalebi.kinds import Kind
+from jalebi.kinds import Kinds
 
 
 class Bucket:
@@ -32,12 +30,19 @@ class Bucket:
 class Rates:
     """The buckets of one worker, by kind."""
 
-    def __init__(self, kinds: Iterable[Kind]) -> None:
-        self._buckets = {kind.name: Bucket(*kind.rate) for kind in kinds if kind.rate}
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
+        self._buckets: dict[str, Bucket] = {}
+
+    def _limited(self) -> dict[str, Bucket]:
+        for kind in self._kinds.all():
+            if kind.rate and kind.name not in self._buckets:
+                self._buckets[kind.name] = Bucket(*kind.rate)
+        return self._buckets
 
     def caps(self, now: float) -> dict[str, int]:
         """Return how many of each limited kind may start now."""
-        return {name: max(0, int(bucket.level(now) + 1e-9)) for name, bucket in self._buckets.items()}
+        return {name: max(0, int(bucket.level(now) + 1e-9)) for name, bucket in self._limited().items()}
 
     def started(self, kind: str, now: float) -> None:
         """Count a start."""

@@ -38,8 +38,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._attempts: dict[str, Attempt] = {}
-        self._kinds = queue.kinds.all()
-        self._rates = Rates(self._kinds)
+        self._rates = Rates(queue.kinds)
         self._children = Children(target, line_limit=4 * settings.max_result + (1 << 20))
         self._claim: Claim | None = None
         self._claiming: asyncio.Task[None] | None = None
@@ -61,7 +60,7 @@ class Worker:
             await rooms.enter_async_context(every(queue.settings.lease / 3, self._renew, "renewing leases"))
             await rooms.enter_async_context(every(RESCUE_EVERY, queue.rescue, "rescuing jobs"))
             await rooms.enter_async_context(every(SAVE_EVERY, self._save, "saving progress"))
-            if any(kind.isolation == "process" for kind in self._kinds):
+            if any(kind.isolation == "process" for kind in queue.kinds.all()):
                 spawn(self._warm(), "warming a child process")
             self._claiming = spawn(self._claim_jobs(), "claiming jobs")
             try:
@@ -116,10 +115,9 @@ class Worker:
             self._claim = Claim(
                 worker=self.id,
                 lease=self.queue.settings.lease,
-                kinds=[kind.name for kind in self._kinds],
                 free=lambda: self._free,
+                kinds=lambda: {kind.name: kind.max_running for kind in self.queue.kinds.all()},
                 caps=lambda: self._rates.caps(time.monotonic()),
-                max_running={kind.name: kind.max_running for kind in self._kinds if kind.max_running},
             )
             wait = self._rates.wait(time.monotonic())
             timer = None if wait is None else asyncio.get_running_loop().call_later(wait, self._look_again)

@@ -103,7 +103,9 @@ def event_body(event: Event) -> str:
 def event_from(job: Job, number: int, seq: int, type_: str, at: float, line: int | None, body: str | None) -> Event:
     """Return the event in a row, with `job` (as it is now) turned back to what it was then."""
     if type_ == "log":
-        extra = json.loads(body) if body else {"log": {"line": line, "level": "info", "message": "", "dropped": True}}
+        extra: dict[str, Any] = (
+            json.loads(body) if body else {"log": {"line": line, "level": "info", "message": "", "dropped": True}}
+        )
         state = State(extra.pop("state", State.RUNNING))
         return Event(number, type_, at, replace(job, seq=seq, cursor=number, state=state), extra)
     kept: Mapping[str, Any] = json.loads(body or "{}")

@@ -333,16 +333,16 @@ class Rescue(Op):
 class Claim(Op):
     """Start the next attempts on a worker; it waits until there is at least one. Answers with the claimed jobs.
 
-    `free` says how many the worker can take now; `caps` how many more of a kind may start (absent = no limit).
+    All is asked anew each time: `free` says how many the worker can take, `kinds` which it knows, with how many of each
+    may run at once (None = no limit), `caps` how many more of a kind may start by its rate (absent = no limit).
     """
 
     rank: ClassVar[int] = 90
     worker: str
     lease: float
-    kinds: Sequence[str]
     free: Callable[[], int]
+    kinds: Callable[[], Mapping[str, int | None]]
     caps: Callable[[], Mapping[str, int]]
-    max_running: Mapping[str, int]
     withdrawn: bool = False
 
     @classmethod
@@ -355,16 +355,18 @@ class Claim(Op):
         free = self.free()
         if free <= 0 or self.withdrawn:
             return []
-        caps = dict(self.caps())
-        for kind, most in self.max_running.items():
+        kinds, caps = self.kinds(), dict(self.caps())
+        for kind, most in kinds.items():
+            if most is None:
+                continue
             running = tx.execute(
                 f"SELECT count(*) FROM job WHERE kind = ? AND state IN {_states(ACTIVE)}", kind
             ).fetchone()[0]
             caps[kind] = min(caps.get(kind, most), max(0, most - running))
-        open_kinds = [kind for kind in self.kinds if kind not in caps]
+        open_kinds = [kind for kind in kinds if kind not in caps]
         ready = self._ready(tx, open_kinds, free)
         for kind, room in caps.items():
-            if room > 0 and kind in self.kinds:
+            if room > 0 and kind in kinds:
                 ready.extend(self._ready(tx, [kind], min(free, room)))
         ready.sort(key=lambda row: (-row[1], row[0]))
         heads = tx.heads([row[0] for row in ready[:free]])
