@@ -26,6 +26,8 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 PROBLEM_URN = "urn:jalebi:problem:"
+#: Faults that one answer lists; a body of ten thousand has no reader.
+MOST_ERRORS = 100
 
 
 class JalebiError(Exception):
@@ -157,7 +159,7 @@ class ValidationFailed(Problem):
     status, type, title = HTTPStatus.UNPROCESSABLE_ENTITY, "validation-failed", "The request is not valid"
 
     def __init__(self, errors: Sequence[Mapping[str, str]], detail: str | None = None) -> None:
-        listed = [dict(error) for error in errors]
+        listed = [dict(error) for error in errors[:MOST_ERRORS]]
         super().__init__(detail or _sentence(listed), errors=listed)
         self.errors = listed
 

@@ -50,7 +50,11 @@ class Mailbox:
 
     def put(self, event: Event) -> None:
         """Take an event that the reader wants; the job's older progress gives way to it."""
-        if self._lagged or not self._wants(event.job):
+        if self._lagged:
+            return
+        if not self._wants(event.job):
+            if event.job.terminal:
+                self._progress.pop(event.job.id, None)
             return
         if len(self._events) >= self._room:
             self._lagged = True
@@ -115,6 +119,7 @@ class Hub:
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._last_tick = 0.0
+        self.number = 0  # of the event last published
         self.closed = False
 
     @property
@@ -142,6 +147,7 @@ class Hub:
     def publish(self, event: Event) -> None:
         """Hand a committed event to every reader that wants it. Never waits."""
         job = event.job
+        self.number = event.number
         if job.state in ACTIVE:
             self._seqs[job.id] = event.seq
         else:
@@ -166,6 +172,11 @@ class Hub:
         """Drop what an attempt reported: it is over, whatever was or was not published."""
         self._latest.pop(job_id, None)
         self._dirty.discard(job_id)
+
+    def purged(self, job_id: str) -> None:
+        """Let the readers of a job that was deleted finish what they have and stop."""
+        for mailbox in self._by_job.get(job_id, ()):
+            mailbox.close()
 
     def progress(self, job_id: str) -> Progress | None:
         """Return the newest progress of a running job of this server."""

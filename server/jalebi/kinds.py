@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 
 from jalebi.context import JobContext
 from jalebi.errors import KindError, UnknownKind, ValidationFailed
@@ -102,7 +102,7 @@ class Kind:
         except ValidationError as error:
             raise ValidationFailed(
                 [
-                    {"pointer": pointer + pointer_of(item["loc"]), "detail": _detail(item["type"], item["msg"])}
+                    fault(item, args, pointer)
                     for item in error.errors(include_url=False, include_context=False, include_input=False)
                 ]
             ) from None
@@ -112,7 +112,8 @@ class Kind:
     def load(self, args: str) -> dict[str, Any]:
         """Return stored args as the Python values that the function takes."""
         parsed = self.model.model_validate_json(args)
-        values = {name: getattr(parsed, name) for name in type(parsed).model_fields}
+        fields = type(parsed).model_fields.items()
+        values: dict[str, Any] = {str(field.alias): getattr(parsed, name) for name, field in fields}
         return values | (parsed.model_extra or {})
 
 
@@ -191,19 +192,26 @@ class Result:
         return text.decode()
 
 
-def pointer_of(location: tuple[int | str, ...]) -> str:
-    """Return a pydantic location as a JSON Pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+def fault(error: ErrorDetails, value: Any, pointer: str = "") -> dict[str, str]:
+    """Return a pydantic error in `value` with its place as a JSON Pointer (RFC 6901) below `pointer`.
+
+    pydantic also names the branch of a union that it tried, which is no place in the value.
+    """
+    for index, part in enumerate(error["loc"]):
+        if isinstance(value, Mapping):
+            inside = part in value
+        else:
+            inside = isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
+        if inside or (error["type"] == "missing" and index == len(error["loc"]) - 1):
+            pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+            value = value[part] if inside else None
+    if error["type"] == "extra_forbidden":
+        return {"pointer": pointer, "detail": "There is no such field."}
+    return {"pointer": pointer, "detail": error["msg"].removeprefix("Value error, ")}
 
 
 def _short(error: BaseException) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-
-def _detail(code: str, message: str) -> str:
-    if code in {"extra_forbidden", "unexpected_keyword_argument"}:
-        return "There is no such field."
-    return message
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -230,23 +238,19 @@ def _model(kind: Kind) -> type[BaseModel]:
     hints = _hints(kind.function)
     fields: dict[str, Any] = {}
     extra: Literal["forbid", "allow"] = "forbid"
-    for parameter in _parameters(kind.function)[1 if kind.takes_context else 0 :]:
+    for number, parameter in enumerate(_parameters(kind.function)[1 if kind.takes_context else 0 :]):
         if parameter.kind is parameter.VAR_KEYWORD:
             extra = "allow"
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
-        annotation = hints.get(parameter.name, Any)
-        # A parameter may have a name that a model can't (model_…, _x, json): the alias keeps it for callers.
-        fields[parameter.name] = (annotation, Field(default) if not _is_field(default) else default)
+        # A parameter may have a name that a model can't (model_dump, json, _x): callers know it as the alias.
+        named = Annotated[hints.get(parameter.name, Any), Field(alias=parameter.name)]
+        fields[f"arg_{number}"] = (named, default)
     config = ConfigDict(extra=extra, arbitrary_types_allowed=False, protected_namespaces=())
     try:
         return create_model(f"{kind.name}_args", __config__=config, **fields)
     except Exception as error:
         raise KindError(f"The parameters of {kind.name} can't be described: {_short(error)}.") from None
-
-
-def _is_field(default: Any) -> bool:
-    return type(default).__name__ == "FieldInfo"
 
 
 def _check_options(kind: Kind) -> None:

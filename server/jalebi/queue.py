@@ -84,6 +84,7 @@ class Queue:
     async def delete(self, job_id: str) -> None:
         """Purge a job with its logs and files. Raises NotFound, JobActive."""
         await self.store.delete(job_id)
+        self.hub.purged(job_id)
         self.files.drop_job(job_id)
 
     async def get(self, job_id: str) -> Job:

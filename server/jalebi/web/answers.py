@@ -1,11 +1,13 @@
 """Writes answers: JSON, jobs, and problem documents."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from jalebi.background import log
 from jalebi.errors import InternalError, MethodNotAllowed, NotFound, Problem, StorageError
@@ -54,7 +56,8 @@ def problem_of(error: Exception) -> Problem:
         if error.status_code == 405:
             return MethodNotAllowed("The resource does not know this method.", headers=error.headers)
         problem = Problem(error.detail, headers=error.headers)
-        problem.status = error.status_code  # type: ignore[misc, assignment]
+        problem.status = HTTPStatus(error.status_code)  # type: ignore[misc]
+        problem.title = problem.status.phrase  # type: ignore[misc]
         return problem
     if isinstance(error, StorageError):
         return InternalError(str(error))
@@ -62,6 +65,18 @@ def problem_of(error: Exception) -> Problem:
     return InternalError("Something broke in the server; its log says what.")
 
 
-async def on_problem(_request: Request, error: Exception) -> Response:
+async def on_problem(request: Request, error: Exception) -> Response:
     """Answer any error with a problem document."""
-    return problem_answer(problem_of(error))
+    problem = problem_of(error)
+    if isinstance(problem, MethodNotAllowed):
+        problem.headers["Allow"] = _methods(request)
+    return problem_answer(problem)
+
+
+def _methods(request: Request) -> str:
+    """Return all methods of the request's path; the router knows those of the first route on it only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return ", ".join(sorted(found))

@@ -19,6 +19,7 @@ from jalebi.web.bodies import (
     Submission,
     checked,
     filter_of,
+    flag,
     known_parameters,
     limit_of,
     read_json,
@@ -67,11 +68,12 @@ async def job(request: Request) -> Response:
 
 async def status(request: Request) -> Response:
     """`GET /v1/jobs/{id}/status`: the status monitor; 303 to the result once the job is over."""
+    redirect = flag(request.query_params, "redirect", default=True)
     found, outlook = await rooms_of(request).queue.get_with_outlook(request.path_params["id"])
     body = wire(request, found, outlook)
     if not found.terminal:
         return json_answer(body, 200, {"Retry-After": retry_after(found)})
-    if request.query_params.get("redirect") == "false":
+    if not redirect:
         return json_answer(body)
     return json_answer(body, 303, {"Location": f"{root_of(request)}/v1/jobs/{found.id}/result"})
 

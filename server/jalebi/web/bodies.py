@@ -1,15 +1,16 @@
 """Reads requests: bodies within their limit, query parameters, and what callers may write in them."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import ClientDisconnect, Request
 
 from jalebi.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType, ValidationFailed
 from jalebi.jobs import State
-from jalebi.kinds import pointer_of
+from jalebi.kinds import fault
 from jalebi.queue import Order
 from jalebi.store.reads import Filter
 from jalebi.web import json
@@ -19,6 +20,9 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_PAGE: Final = 200
 DEFAULT_PAGE: Final = 50
+#: Values that a repeatable parameter may have, and characters of one: the database must not choke on a query.
+MAX_VALUES: Final = 50
+MAX_VALUE: Final = 1000
 
 
 def _plain(text: str) -> str:
@@ -27,6 +31,24 @@ def _plain(text: str) -> str:
     return text
 
 
+def _instant(value: Any) -> Any:
+    # The lax reading of a time would take numbers too, and dates.
+    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time with its zone, like 2026-01-31T09:30:00Z")
+    if not isinstance(value, str | None):
+        raise ValueError("must be a text like 2026-01-31T09:30:00Z")
+    return value
+
+
+def _within_calendar(time: datetime) -> datetime:
+    # With its zone a time may lie outside of what UTC can show.
+    if not 1 < time.year < 9999:
+        raise ValueError("must be a year from 2 to 9998")
+    return time
+
+
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+Instant = Annotated[datetime, BeforeValidator(_instant), Field(strict=False), AfterValidator(_within_calendar)]
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
 Tag = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 
@@ -36,12 +58,12 @@ class Submission(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    kind: str
+    kind: Annotated[str, Field(min_length=1, max_length=200)]
     args: dict[str, Any] = {}
     queue: Name | None = None
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
     tags: Annotated[list[Tag], Field(max_length=20)] = []
-    run_at: Annotated[datetime, Field(strict=False)] | None = None
+    run_at: Instant | None = None
     delay: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] | None = None
     timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -50,8 +72,6 @@ class Submission(BaseModel):
     def _one_time(self) -> "Submission":
         if self.run_at is not None and self.delay is not None:
             raise ValueError("run_at and delay can't both be given")
-        if self.run_at is not None and self.run_at.tzinfo is None:
-            raise ValueError("run_at needs a time zone")
         return self
 
     def order(self, now: float) -> Order:
@@ -112,15 +132,14 @@ def checked(model: type[M], value: Any) -> M:
         return model.model_validate(value)
     except ValidationError as error:
         raise ValidationFailed(
-            [
-                {"pointer": pointer_of(item["loc"]), "detail": _detail(item["type"], item["msg"])}
-                for item in error.errors(include_url=False, include_context=False, include_input=False)
-            ]
+            [fault(item, value) for item in error.errors(include_url=False, include_context=False, include_input=False)]
         ) from None
 
 
 def filter_of(query: Mapping[str, Any], multi: Any) -> Filter:
     """Return the filter in a query; `multi` gives all values of a repeatable name. Raises MalformedRequest."""
+    for name in ("state", "kind", "queue", "tag", "q"):
+        _sane(name, multi(name))
     states = tuple(multi("state"))
     known = {state.value for state in State}
     wrong = next((state for state in states if state not in known), None)
@@ -135,6 +154,23 @@ def filter_of(query: Mapping[str, Any], multi: Any) -> Filter:
         created_after=_time(query, "created_after"),
         created_before=_time(query, "created_before"),
     )
+
+
+def _sane(name: str, values: Sequence[str]) -> None:
+    if len(values) > MAX_VALUES:
+        raise _bad(name, f"it may be given {MAX_VALUES} times at most")
+    if any(len(value) > MAX_VALUE for value in values):
+        raise _bad(name, f"it may have {MAX_VALUE} characters at most")
+    if any("\0" in value for value in values):
+        raise _bad(name, "it has a NUL character")
+
+
+def flag(query: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """Return a parameter that is `true` or `false`. Raises MalformedRequest."""
+    text = query.get(name)
+    if text not in {None, "true", "false"}:
+        raise _bad(name, "must be true or false")
+    return default if text is None else text == "true"
 
 
 def limit_of(query: Mapping[str, Any]) -> int:
@@ -183,7 +219,3 @@ def _bad(name: str, detail: str) -> MalformedRequest:
 def _too_large(limit: int) -> BodyTooLarge:
     # What is left of the body is not read, so the connection can't be used again.
     return BodyTooLarge(f"The body may have {limit} bytes at most.", headers={"Connection": "close"})
-
-
-def _detail(code: str, message: str) -> str:
-    return "There is no such field." if code == "extra_forbidden" else message.removeprefix("Value error, ")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from jalebi.events import (
     job_wire,
     progress_event,
 )
-from jalebi.hub import Advance, Lagged
+from jalebi.hub import Advance, Lagged, Mailbox
 from jalebi.store import reads
 from jalebi.web.answers import problem_answer
 from jalebi.web.bodies import filter_of, known_parameters, whole
@@ -31,6 +30,8 @@ NO_SUCH_JOB: Final = 4404
 TOO_SLOW: Final = 4409
 #: Events read from the store at once while a reader catches up.
 PAGE: Final = 500
+#: The scope extension with which our server lets a connection be aborted.
+ABORT: Final = "jalebi.abort"
 #: Seconds that one message may take to leave.
 STUCK: Final = 10.0
 
@@ -43,6 +44,7 @@ async def job(socket: WebSocket) -> None:
     """`/ws/jobs/{id}`: a snapshot or what came after `?after=SEQ`, then everything until the job is over."""
     rooms, job_id = rooms_of(socket), socket.path_params["id"]
     try:
+        known_parameters(socket.query_params, "after")
         after = whole(socket.query_params, "after")
     except Problem as problem:
         await refuse(socket, problem)
@@ -60,33 +62,43 @@ async def _job(socket: WebSocket, rooms: Rooms, job_id: str, after: int | None) 
             found = await rooms.queue.get(job_id)
         except NotFound:
             return NO_SUCH_JOB
-        last = found.seq
+        last, over = found.seq, found.terminal
         if after is None:
             shown = job_wire(found, root=root_of(socket), epoch=rooms.store.epoch)
             await send(socket, {"type": "snapshot", "seq": last, "job": shown})
         else:
-            last = await _replay_job(socket, rooms, job_id, after)
-        if found.terminal and last <= found.seq:
+            # A number that the job has not reached was never given: there is nothing to leave out.
+            async for event in _replay_job(rooms, job_id, min(after, last)):
+                await send(socket, _wire(socket, rooms, event))
+                last, over = event.seq, event.type in TERMINAL_TYPES
+        if over:
             return DONE
-        async for batch in mailbox:
-            for message in batch:
-                if isinstance(message, Event):
-                    if message.seq <= last:
-                        continue
-                    last = message.seq
-                await send(socket, _wire(socket, rooms, message))
-                if isinstance(message, Event) and message.type in TERMINAL_TYPES:
-                    return DONE
-    return DRAINING
+        async for message in _following(mailbox, last):
+            await send(socket, _wire(socket, rooms, message))
+            if isinstance(message, Event) and message.type in TERMINAL_TYPES:
+                return DONE
+    return DRAINING if rooms.hub.closed else NO_SUCH_JOB
 
 
-async def _replay_job(socket: WebSocket, rooms: Rooms, job_id: str, after: int) -> int:
+async def _following(mailbox: Mailbox, last: int) -> AsyncIterator[Event | Advance]:
+    """Yield what comes after the job's event `last`, which the reader has already."""
+    async for batch in mailbox:
+        for message in batch:
+            if isinstance(message, Event):
+                if message.seq <= last:
+                    continue
+                last = message.seq
+            elif message.seq < last:
+                continue  # numbered before the store's newest event was published
+            yield message
+
+
+async def _replay_job(rooms: Rooms, job_id: str, after: int) -> AsyncIterator[Event]:
     last = after
     while page := await rooms.store.read(partial(reads.events_of, job_id=job_id, after=last, limit=PAGE)):
+        last = page[-1].seq
         for event in page:
-            last = event.seq
-            await send(socket, _wire(socket, rooms, event))
-    return last
+            yield event
 
 
 async def events(socket: WebSocket) -> None:
@@ -95,7 +107,7 @@ async def events(socket: WebSocket) -> None:
     try:
         known_parameters(query, "kind", "queue", "state", "tag", "after")
         wanted = filter_of(query, query.getlist)
-        after = _after(rooms, query.get("after"))
+        after = await _after(rooms, query.get("after"))
     except Problem as problem:
         await refuse(socket, problem)
         return
@@ -116,11 +128,14 @@ async def _events(socket: WebSocket, rooms: Rooms, wanted: reads.Filter, after: 
             await send(socket, _wire(socket, rooms, event))
         last = max(last, upto)
         async for batch in mailbox:
+            early = rooms.hub.number < upto  # progress may be older than what was replayed
             for message in batch:
                 if isinstance(message, Event):
                     if message.number <= last:
                         continue
                     last = message.number
+                elif early:
+                    continue
                 await send(socket, _wire(socket, rooms, message))
     return DRAINING
 
@@ -134,13 +149,16 @@ async def _replay(rooms: Rooms, wanted: reads.Filter, after: int, upto: int) -> 
                 yield event
 
 
-def _after(rooms: Rooms, text: str | None) -> int | None:
+async def _after(rooms: Rooms, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return cursor_number(rooms.store.epoch, text)
+        number = cursor_number(rooms.store.epoch, text)
     except ValueError as error:
         raise MalformedRequest(f"The parameter after is wrong: {error}.", parameter="after") from None
+    if number > await rooms.store.read(reads.last_number):
+        raise MalformedRequest("The parameter after is wrong: no event has that cursor yet.", parameter="after")
+    return number
 
 
 def _wire(socket: WebSocket, rooms: Rooms, message: Event | Advance) -> dict[str, Any]:
@@ -180,8 +198,20 @@ async def _serve(socket: WebSocket, work: Awaitable[int]) -> None:
         code = TOO_SLOW
     except (asyncio.CancelledError, WebSocketDisconnect):
         return
-    with suppress(RuntimeError, WebSocketDisconnect):
-        await socket.close(code)
+    try:
+        await asyncio.wait_for(socket.close(code), STUCK)
+    except TimeoutError:
+        abort(socket)
+    except (RuntimeError, WebSocketDisconnect):
+        pass
+
+
+def abort(socket: WebSocket) -> None:
+    """Drop the connection of a reader that takes nothing, not even the close frame."""
+    # Closing would wait for what is not read; only our own server hands out the way to abort.
+    drop: Callable[[], None] | None = socket.scope.get("extensions", {}).get(ABORT)
+    if drop is not None:
+        drop()
 
 
 async def listen(socket: WebSocket, take: Callable[[str], None] = lambda _: None) -> None:

@@ -16,7 +16,7 @@ from jalebi.web.answers import problem_answer
 
 COOKIE: Final = "jalebi_session"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_PUBLIC: Final = ("/login", "/static/", "/livez", "/readyz")
+_PUBLIC: Final = frozenset({"/login", "/livez", "/readyz"})
 
 
 class Guard:
@@ -42,7 +42,7 @@ class Guard:
         unsafe = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
         if unsafe and not same_site(headers, settings.origins):
             return Forbidden("The request comes from a page of another site.")
-        if settings.token is None or _path(scope).startswith(_PUBLIC) or authenticated(headers, settings.token):
+        if settings.token is None or _is_public(_path(scope)) or authenticated(headers, settings.token):
             return None
         return Unauthorized("Send the token as `Authorization: Bearer TOKEN`.", headers={"WWW-Authenticate": "Bearer"})
 
@@ -56,6 +56,10 @@ class Guard:
             root = str(scope.get("root_path", "")).rstrip("/")
             answer = RedirectResponse(f"{root}/login?next={quote(_path(scope))}", 303)
         await answer(scope, receive, send)
+
+
+def _is_public(path: str) -> bool:
+    return path in _PUBLIC or path.startswith("/static/")
 
 
 def same_site(headers: Headers, allowed: tuple[str, ...]) -> bool:

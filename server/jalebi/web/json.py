@@ -64,9 +64,9 @@ def _check(value: Any) -> None:
         nodes += len(level)
         if nodes > MAX_NODES:
             raise MalformedRequest(f"The JSON has more than {MAX_NODES} values.")
-        if depth > MAX_DEPTH:
-            raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.")
         depth += 1
+        if depth > MAX_DEPTH and any(type(item) in {dict, list} for item in level):
+            raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.")
         following: list[Any] = []
         for item in level:
             if type(item) is str:
