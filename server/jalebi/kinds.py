@@ -244,7 +244,7 @@ def _model(kind: Kind) -> type[BaseModel]:
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         # A parameter may have a name that a model can't (model_dump, json, _x): callers know it as the alias.
-        named = Annotated[hints.get(parameter.name, Any), Field(alias=parameter.name)]
+        named: Any = Annotated.__class_getitem__((hints.get(parameter.name, Any), Field(alias=parameter.name)))  # type: ignore[attr-defined]
         fields[f"arg_{number}"] = (named, default)
     config = ConfigDict(extra=extra, arbitrary_types_allowed=False, protected_namespaces=())
     try:

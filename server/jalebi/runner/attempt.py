@@ -3,6 +3,7 @@
 import asyncio
 import mimetypes
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -31,7 +32,8 @@ class Attempt:
         self.unsaved = False
         self.settling = False
         self.renewed_at = time.monotonic()
-        self.stopped = asyncio.Event()
+        self._on_stop: Callable[[], object] | None = None
+        self._clock: asyncio.TimerHandle | None = None
         self._pending: set[asyncio.Task[bool]] = set()
         self._dropped = 0
         self._sample: tuple[float, float] | None = None
@@ -41,7 +43,24 @@ class Attempt:
         """Ask the attempt to stop. A lost lease outweighs every other reason; otherwise the first one counts."""
         if self.reason is None or reason == "lost":
             self.reason = reason
-        self.stopped.set()
+            if self._on_stop is not None:
+                self._on_stop()
+
+    def when_stopped(self, act: Callable[[], object]) -> None:
+        """Call `act` when the attempt is asked to stop, and at once where it was asked already."""
+        self._on_stop = act
+        if self.reason is not None:
+            act()
+
+    def start_clock(self) -> None:
+        """Let the job's time run; it is asked to stop when it is up."""
+        self._clock = asyncio.get_running_loop().call_later(self.job.timeout, self.stop, "timeout")
+
+    def over(self) -> None:
+        """The function has ended: nothing is left to stop."""
+        self._on_stop = None
+        if self._clock is not None:
+            self._clock.cancel()
 
     def report(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
         """Take the newest position; what it leaves out of total and unit stays as it was."""

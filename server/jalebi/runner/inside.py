@@ -88,19 +88,15 @@ async def run_in_loop(attempt: Attempt) -> Outcome:
         return completed(attempt, value)
 
     task = asyncio.get_running_loop().create_task(work(), name=f"job {attempt.kind.name} {attempt.job.id}")
-    stopping = asyncio.ensure_future(attempt.stopped.wait())
+    attempt.start_clock()
+    attempt.when_stopped(task.cancel)
     try:
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
         return await task
     except asyncio.CancelledError:
-        if not task.done():
+        if not task.done():  # it is the worker that is cancelled
             task.cancel()
             raise
         return Failed(failure("CancelledError", "The job was cancelled before it began."))
-    finally:
-        stopping.cancel()
 
 
 async def run_in_thread(attempt: Attempt) -> Outcome:
@@ -118,6 +114,7 @@ async def run_in_thread(attempt: Attempt) -> Outcome:
         if not loop.is_closed():
             loop.call_soon_threadsafe(_resolve, done, outcome)
 
+    attempt.start_clock()
     threading.Thread(target=work, name=f"job {attempt.kind.name}", daemon=True).start()
     return await done
 

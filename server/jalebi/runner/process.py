@@ -133,7 +133,7 @@ class ChildError(Exception):
     """A child process could not be started; the message is one sentence."""
 
 
-async def run_in_process(attempt: Attempt, children: Children, started: "asyncio.Future[None]") -> Outcome:
+async def run_in_process(attempt: Attempt, children: Children) -> Outcome:
     """Run a function in a child process; to stop it, it is asked, told by SIGTERM, and killed, in that order."""
     try:
         child = await children.take()
@@ -142,9 +142,9 @@ async def run_in_process(attempt: Attempt, children: Children, started: "asyncio
     if attempt.reason is not None:  # stopped while the child was starting
         await children.give_back(child)
         return Stopped()
-    if not started.done():
-        started.set_result(None)
-    ladder = spawn(_stop(attempt, child), f"stop of job {attempt.job.id}")
+    attempt.start_clock()  # a child's start-up is not the job's time
+    ladder: list[asyncio.Task[None]] = []
+    attempt.when_stopped(lambda: ladder.append(spawn(_stop(attempt, child), f"stop of job {attempt.job.id}")))
     try:
         child.send(_order(attempt))
         return await _follow(attempt, child)
@@ -152,7 +152,9 @@ async def run_in_process(attempt: Attempt, children: Children, started: "asyncio
         child.healthy = False
         raise
     finally:
-        ladder.cancel()
+        attempt.over()
+        for step in ladder:
+            step.cancel()
         await children.give_back(child)
 
 
@@ -198,7 +200,6 @@ async def _follow(attempt: Attempt, child: Child) -> Outcome:
 
 
 async def _stop(attempt: Attempt, child: Child) -> None:
-    await attempt.stopped.wait()
     grace = attempt.queue.settings.cancel_grace
     if attempt.reason == "lost":
         child.signal(signal.SIGKILL)

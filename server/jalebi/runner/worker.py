@@ -165,11 +165,6 @@ class Worker:
                 self._idle.set()
 
     async def _run(self, attempt: Attempt) -> Outcome:
-        loop = asyncio.get_running_loop()
-        started: asyncio.Future[None] = loop.create_future()
-        if attempt.kind.isolation != "process":
-            started.set_result(None)
-        clock = spawn(self._timeout(attempt, started), f"timeout of job {attempt.job.id}")
         try:
             match attempt.kind.isolation:
                 case "loop":
@@ -177,17 +172,12 @@ class Worker:
                 case "thread":
                     return await run_in_thread(attempt)
                 case "process":
-                    return await run_in_process(attempt, self._children, started)
+                    return await run_in_process(attempt, self._children)
         except Exception as error:  # a fault of ours must not lose the job
             log.exception("Attempt %s of job %s broke", attempt.job.attempt, attempt.job.id)
             return attempt.failed(failure(type(error).__name__, f"The worker could not run the job: {error}"))
         finally:
-            clock.cancel()
-
-    async def _timeout(self, attempt: Attempt, started: "asyncio.Future[None]") -> None:
-        await started  # a child's start-up is not the job's time
-        await asyncio.sleep(attempt.job.timeout)
-        attempt.stop("timeout")
+            attempt.over()
 
     async def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         while True:
