@@ -15,7 +15,8 @@ from jalebi.jobs import ACTIVE, Job, Outcome, Progress, State, backoff, failure
 from jalebi.kinds import Kind, Kinds
 from jalebi.settings import Settings
 from jalebi.store import Store, reads
-from jalebi.store.verbs import Claim, gone
+from jalebi.store.attempts import Claim
+from jalebi.store.verbs import gone
 
 __all__ = ["Order", "Queue"]
 

@@ -11,7 +11,7 @@ from jalebi.events import Event
 from jalebi.ids import new_id
 from jalebi.jobs import Completed, Failed, Job, Progress, Released, State, failure
 from jalebi.store import Store, reads
-from jalebi.store.verbs import Claim
+from jalebi.store.attempts import Claim
 from tests.store.conftest import Clock
 from tests.test_jobs import a_job
 

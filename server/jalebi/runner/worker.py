@@ -16,7 +16,7 @@ from jalebi.runner.inside import run_in_loop, run_in_thread
 from jalebi.runner.process import Children, run_in_process
 from jalebi.runner.rates import Rates
 from jalebi.runner.watchdog import Watchdog
-from jalebi.store.verbs import Claim
+from jalebi.store.attempts import Claim
 
 RESCUE_EVERY: Final = 5.0
 SAVE_EVERY: Final = 1.0

@@ -1,7 +1,7 @@
 """How a job and its events are written into rows, and read back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +24,11 @@ MOVING: Final = (
 
 _progress = msgspec.json.Decoder(Progress)
 _encode = msgspec.json.encode
+
+
+def states(wanted: Iterable[State]) -> str:
+    """Return states as a list for SQL's IN."""
+    return "(" + ", ".join(f"'{state}'" for state in sorted(wanted)) + ")"
 
 
 def text(value: Any) -> str | None:

@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from jalebi.errors import StorageError
 from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
-from jalebi.store import verbs
+from jalebi.store import attempts, verbs
 from jalebi.store.lock import FileLock
 from jalebi.store.migrations import check, migrate
 from jalebi.store.writer import Op, Tx, Writer
@@ -54,7 +54,7 @@ class Store:
         self.epoch = ""
         self.published: Callable[[list[Event]], None] = lambda _: None
         self._lock = threading.Lock()
-        self._parked: list[verbs.Claim] = []
+        self._parked: list[attempts.Claim] = []
         self._file_lock: FileLock | None = None
         self._writer: Writer | None = None
         self._opened = False
@@ -148,7 +148,7 @@ class Store:
         stored: list[Job] = await self._put(verbs.Submit(jobs, max_waiting))
         return stored
 
-    async def claim(self, claim: verbs.Claim) -> list[Job]:
+    async def claim(self, claim: attempts.Claim) -> list[Job]:
         """Wait until there is work, and start its next attempts."""
         started: list[Job] = await self._put(claim)
         return started
@@ -158,26 +158,26 @@ class Store:
     ) -> Job | None:
         """Store a log line of an attempt; None where the attempt no longer holds the job."""
         line = {"level": level, "message": message}
-        job: Job | None = await self._put(verbs.RecordFenced(job_id, attempt, at, log=line, keep_lines=keep_lines))
+        job: Job | None = await self._put(attempts.RecordFenced(job_id, attempt, at, log=line, keep_lines=keep_lines))
         return job
 
     async def record_file(self, job_id: str, attempt: int, file: Mapping[str, Any], *, at: float) -> Job | None:
         """Store that a file (name, size, media_type, path) was attached; None for an attempt that lost its job."""
-        job: Job | None = await self._put(verbs.RecordFenced(job_id, attempt, at, file=file))
+        job: Job | None = await self._put(attempts.RecordFenced(job_id, attempt, at, file=file))
         return job
 
     async def save_progress(self, job_id: str, attempt: int, progress: Progress) -> None:
         """Store an attempt's newest position."""
-        await self._put(verbs.ProgressFenced(job_id, attempt, progress))
+        await self._put(attempts.ProgressFenced(job_id, attempt, progress))
 
-    async def renew(self, attempts: Sequence[tuple[str, int]], lease: float) -> list[Job]:
+    async def renew(self, running: Sequence[tuple[str, int]], lease: float) -> list[Job]:
         """Renew the leases; return the jobs whose attempt still holds."""
-        held: list[Job] = await self._put(verbs.RenewFenced(attempts, lease))
+        held: list[Job] = await self._put(attempts.RenewFenced(running, lease))
         return held
 
     async def settle(self, job_id: str, attempt: int, outcome: Outcome, progress: Progress | None) -> Job | None:
         """End an attempt; None where it had lost its job, and nothing was changed."""
-        job: Job | None = await self._put(verbs.SettleFenced(job_id, attempt, outcome, progress))
+        job: Job | None = await self._put(attempts.SettleFenced(job_id, attempt, outcome, progress))
         return job
 
     async def cancel(self, job_id: str, reason: str | None) -> tuple[Job, Job]:
@@ -201,14 +201,14 @@ class Store:
         """Settle the attempts whose lease is over as crashed; `everyone` says that all workers are known dead."""
         rescued: list[Job] = []
         while True:
-            page: list[Job] = await self._put(verbs.Rescue(error, delay, everyone))
+            page: list[Job] = await self._put(attempts.Rescue(error, delay, everyone))
             rescued.extend(page)
-            if len(page) < verbs.PAGE:
+            if len(page) < attempts.PAGE:
                 return rescued
 
     async def nudge(self) -> None:
         """Let a waiting claim look again."""
-        await self._put(verbs.Nudge())
+        await self._put(attempts.Nudge())
 
     @property
     def transactions(self) -> int:
@@ -227,13 +227,13 @@ class Store:
         writer = self._writer
         assert writer is not None
         if writer.due_at is not None and writer.due_at <= tx.now:
-            writer.due_at = verbs.promote(tx)
+            writer.due_at = attempts.promote(tx)
         looking = tx.queued or tx.freed
         for op in ops:
-            if isinstance(op, verbs.Claim):
+            if isinstance(op, attempts.Claim):
                 self._parked.append(op)
                 looking = True
-            looking |= isinstance(op, verbs.Nudge)
+            looking |= isinstance(op, attempts.Nudge)
         if not looking or not self._parked:
             return []
         answers: list[tuple[Op, Any]] = []

@@ -1,21 +1,15 @@
-"""What can be written: each verb moves the jobs of a whole batch and leaves one answer for each."""
+"""What callers write: submit, cancel, retry, delete. Each verb serves a whole batch, with one answer for each."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from jalebi import jobs
 from jalebi.errors import JalebiError, NotFound, QueueFull
 from jalebi.events import encode
-from jalebi.jobs import ACTIVE, WAITING, Completed, Failed, Job, Outcome, Progress, State
-from jalebi.store.rows import text
-from jalebi.store.writer import PARKED, Op, Tx
-
-PAGE: Final = 500
-
-
-def _states(states: frozenset[State]) -> str:
-    return "(" + ", ".join(f"'{state}'" for state in sorted(states)) + ")"
+from jalebi.jobs import WAITING, Job
+from jalebi.store.rows import states
+from jalebi.store.writer import Op, Tx
 
 
 def gone(job_id: str) -> NotFound:
@@ -35,7 +29,7 @@ class Submit(Op):
     def run(cls, tx: Tx, ops: "Sequence[Submit]") -> list[Any]:
         """Insert every job that still fits into its queue."""
         waiting: dict[str, int] = dict(
-            tx.execute(f"SELECT queue, sum(n) FROM tally WHERE state IN {_states(WAITING)} GROUP BY queue").fetchall()
+            tx.execute(f"SELECT queue, sum(n) FROM tally WHERE state IN {states(WAITING)} GROUP BY queue").fetchall()
         )
         answers: list[Any] = []
         fresh: list[Job] = []
@@ -59,159 +53,6 @@ class Submit(Op):
         if tags:
             statement = "INSERT OR IGNORE INTO job_tag SELECT value->>0, value->>1 FROM json_each(?)"
             tx.execute(statement, encode(tags).decode())
-        return answers
-
-
-@dataclass(eq=False)
-class Fenced(Op):
-    """A write of an attempt; it is refused (answer None) once the attempt is no longer the job's current one."""
-
-    job_id: str
-    attempt: int
-
-    @classmethod
-    def current(cls, tx: Tx, ops: "Sequence[Fenced]") -> dict[str, Job]:
-        """Return the jobs by id, as far as they are active."""
-        heads = tx.heads(list({op.job_id for op in ops}))
-        return {job_id: job for job_id, job in heads.items() if job.state in ACTIVE}
-
-    def holds(self, job: Job | None) -> bool:
-        """Whether `job` is still run by this attempt."""
-        return job is not None and job.attempt == self.attempt
-
-
-@dataclass(eq=False)
-class RecordFenced(Fenced):
-    """Store a log line or a file of an attempt, with its event; answers with the job, or None for a zombie."""
-
-    rank: ClassVar[int] = 20
-    at: float
-    log: Mapping[str, str] | None = None  # level, message
-    file: Mapping[str, Any] | None = None  # name, size, media_type, path
-    keep_lines: int = 10_000
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[RecordFenced]") -> list[Any]:
-        """Number and store the lines and files in the order in which they came."""
-        heads = cls.current(tx, ops)
-        lines: dict[str, int] = {}
-        touched: dict[str, Job] = {}
-        answers: list[Any] = []
-        for op in ops:
-            job = heads.get(op.job_id)
-            if job is None or not op.holds(job):
-                answers.append(None)
-                continue
-            job = replace(job, seq=job.seq + 1)
-            if op.log is not None:
-                line = op._next_line(tx, lines)
-                job = tx.announce(job, "log", {"log": {"line": line, **op.log}})
-            elif op.file is not None:
-                shown = {key: op.file[key] for key in ("name", "size", "media_type")}
-                job = tx.announce(job, "file", {"file": shown})
-                op._store_file(tx)
-            heads[job.id] = touched[job.id] = job
-            answers.append(job)
-        tx.write(list(touched.values()))
-        return answers
-
-    def _next_line(self, tx: Tx, lines: dict[str, int]) -> int:
-        if self.job_id not in lines:
-            newest = tx.execute("SELECT max(line) FROM event WHERE job_id = ? AND line IS NOT NULL", self.job_id)
-            lines[self.job_id] = newest.fetchone()[0] or 0
-        lines[self.job_id] += 1
-        line = lines[self.job_id]
-        if line > self.keep_lines and line % 100 == 0:
-            # The oldest lines lose their text; their events stay, so that no number is ever missing.
-            tx.execute(
-                "UPDATE event SET body = NULL WHERE job_id = ? AND line <= ? AND line > ? AND body IS NOT NULL",
-                self.job_id, line - self.keep_lines, line - self.keep_lines - 200,
-            )  # fmt: skip
-        return line
-
-    def _store_file(self, tx: Tx) -> None:
-        assert self.file is not None
-        tx.execute(
-            "INSERT OR REPLACE INTO file (job_id, name, size, media_type, path, at) VALUES (?, ?, ?, ?, ?, ?)",
-            self.job_id, self.file["name"], self.file["size"], self.file["media_type"], self.file["path"], self.at,
-        )  # fmt: skip
-
-
-@dataclass(eq=False)
-class ProgressFenced(Fenced):
-    """Store an attempt's newest position; it is no event."""
-
-    rank: ClassVar[int] = 21
-    progress: Progress
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[ProgressFenced]") -> list[Any]:
-        """Write all positions by one statement."""
-        rows = [(op.job_id, op.attempt, text(op.progress)) for op in ops]
-        tx.execute(
-            "UPDATE job SET progress = v.progress FROM "
-            "(SELECT value->>0 AS id, value->>1 AS attempt, value->>2 AS progress FROM json_each(?)) AS v "
-            "WHERE job.id = v.id AND job.attempt = v.attempt "
-            f"AND job.state IN {_states(ACTIVE)}",
-            encode(rows).decode(),
-        )
-        return [None] * len(ops)
-
-
-@dataclass(eq=False)
-class RenewFenced(Op):
-    """Renew the leases of a worker's attempts; answers with the job of each attempt that it still holds."""
-
-    rank: ClassVar[int] = 22
-    attempts: Sequence[tuple[str, int]]
-    lease: float
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[RenewFenced]") -> list[Any]:
-        """Move the end of every lease that still holds."""
-        answers: list[Any] = []
-        for op in ops:
-            heads = tx.heads([job_id for job_id, _ in op.attempts])
-            held = [
-                heads[job_id]
-                for job_id, attempt in op.attempts
-                if job_id in heads and heads[job_id].attempt == attempt and heads[job_id].state in ACTIVE
-            ]
-            tx.write([replace(job, lease_until=tx.now + op.lease) for job in held])
-            answers.append(held)
-        return answers
-
-
-@dataclass(eq=False)
-class SettleFenced(Fenced):
-    """End an attempt with its outcome; answers with the job, or None where the attempt had lost it."""
-
-    rank: ClassVar[int] = 30
-    outcome: Outcome
-    progress: Progress | None = None
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[SettleFenced]") -> list[Any]:
-        """Move every job whose attempt still holds it, and keep the results."""
-        heads = cls.current(tx, ops)
-        answers: list[Any] = []
-        moved: list[Job] = []
-        results: list[tuple[str, str]] = []
-        for op in ops:
-            job = heads.pop(op.job_id, None)
-            if job is None or not op.holds(job):
-                answers.append(None)
-                continue
-            job = tx.announce(jobs.settled(job, op.outcome, now=tx.now, progress=op.progress))
-            if job.state is State.COMPLETED and isinstance(op.outcome, Completed):
-                results.append((job.id, op.outcome.result))
-            moved.append(job)
-            answers.append(job)
-        tx.write(moved)
-        tx.freed |= bool(moved)
-        if results:
-            statement = "INSERT OR REPLACE INTO result SELECT value->>0, value->>1 FROM json_each(?)"
-            tx.execute(statement, encode(results).decode())
         return answers
 
 
@@ -299,119 +140,3 @@ class Delete(Op):
                 tx.execute("DELETE FROM job_tag WHERE tag = ? AND job_id = ?", tag, job.id)
             answers.append(job)
         return answers
-
-
-@dataclass(eq=False)
-class Rescue(Op):
-    """End the attempts whose lease is over (`everyone`: of every worker); answers with the jobs moved."""
-
-    rank: ClassVar[int] = 34
-    error: Mapping[str, Any]
-    delay: Callable[[Job], float]
-    everyone: bool = False
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[Rescue]") -> list[Any]:
-        """Settle each lost attempt as a crash."""
-        answers: list[Any] = []
-        for op in ops:
-            lost = tx.execute(
-                f"SELECT id FROM job WHERE state IN {_states(ACTIVE)} AND (lease_until < ? OR ?) LIMIT ?",
-                tx.now, op.everyone, PAGE,
-            ).fetchall()  # fmt: skip
-            moved = []
-            for job in tx.heads([row[0] for row in lost]).values():
-                outcome = Failed(op.error, delay=op.delay(job))
-                moved.append(tx.announce(jobs.settled(job, outcome, now=tx.now)))
-            tx.write(moved)
-            tx.freed |= bool(moved)
-            answers.append(moved)
-        return answers
-
-
-@dataclass(eq=False)
-class Claim(Op):
-    """Start the next attempts on a worker; it waits until there is at least one. Answers with the claimed jobs.
-
-    All is asked anew each time: `free` says how many the worker can take, `kinds` which it knows, with how many of each
-    may run at once (None = no limit), `caps` how many more of a kind may start by its rate (absent = no limit).
-    """
-
-    rank: ClassVar[int] = 90
-    worker: str
-    lease: float
-    free: Callable[[], int]
-    kinds: Callable[[], Mapping[str, int | None]]
-    caps: Callable[[], Mapping[str, int]]
-    withdrawn: bool = False
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[Claim]") -> list[Any]:
-        """Leave it to the upkeep, which comes after everything that could bring work."""
-        return [PARKED] * len(ops)
-
-    def take(self, tx: Tx) -> list[Job]:
-        """Claim up to `free` jobs, the highest priority first, then the oldest."""
-        free = self.free()
-        if free <= 0 or self.withdrawn:
-            return []
-        kinds, caps = self.kinds(), dict(self.caps())
-        for kind, most in kinds.items():
-            if most is None:
-                continue
-            running = tx.execute(
-                f"SELECT count(*) FROM job WHERE kind = ? AND state IN {_states(ACTIVE)}", kind
-            ).fetchone()[0]
-            caps[kind] = min(caps.get(kind, most), max(0, most - running))
-        open_kinds = [kind for kind in kinds if kind not in caps]
-        ready = self._ready(tx, open_kinds, free)
-        for kind, room in caps.items():
-            if room > 0 and kind in kinds:
-                ready.extend(self._ready(tx, [kind], min(free, room)))
-        ready.sort(key=lambda row: (-row[1], row[0]))
-        heads = tx.heads([row[0] for row in ready[:free]])
-        started = [
-            tx.announce(jobs.claimed(heads[row[0]], now=tx.now, worker=self.worker, lease=self.lease))
-            for row in ready[:free]
-        ]
-        tx.write(started)
-        return started
-
-    @staticmethod
-    def _ready(tx: Tx, kinds: Sequence[str], most: int) -> list[tuple[str, int]]:
-        if not kinds:
-            return []
-        if len(kinds) == 1:
-            index, where, value = "job_ready_kind", "kind = ?", kinds[0]
-        else:
-            index, where, value = "job_ready", "kind IN (SELECT value FROM json_each(?))", encode(kinds).decode()
-        rows = tx.execute(
-            f"SELECT id, priority FROM job INDEXED BY {index} WHERE state = 'queued' AND {where} "
-            "ORDER BY priority DESC, id LIMIT ?",
-            value, most,
-        )  # fmt: skip
-        return list(rows.fetchall())
-
-
-@dataclass(eq=False)
-class Nudge(Op):
-    """Look again whether a waiting claim can be met: a limit may have moved."""
-
-    rank: ClassVar[int] = 91
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[Nudge]") -> list[Any]:
-        """Do nothing; the upkeep looks."""
-        return [None] * len(ops)
-
-
-def promote(tx: Tx) -> float | None:
-    """Put every job whose time has come into line; return the time at which the next one comes due."""
-    rows = tx.execute(
-        "SELECT id FROM job WHERE state IN ('scheduled', 'retrying') AND run_at <= ? ORDER BY run_at LIMIT ?",
-        tx.now, PAGE,
-    ).fetchall()  # fmt: skip
-    if rows:
-        tx.write([tx.announce(jobs.due(job)) for job in tx.heads([row[0] for row in rows]).values()])
-    following = tx.execute("SELECT min(run_at) FROM job WHERE state IN ('scheduled', 'retrying')").fetchone()[0]
-    return None if following is None else float(following)
