@@ -38,8 +38,9 @@ class Mailbox:
         text = str(body.get_content()) if body is not None else ""
         for recipient in recipients:
             self.received += 1
-            kept = text[:KEPT_CHARACTERS]
-            self.last.append(Mail(recipient, str(message["Subject"]), str(message["Message-ID"]), kept))
+            self.last.append(
+                Mail(recipient, str(message["Subject"]), str(message["Message-ID"]).strip(), text[:KEPT_CHARACTERS])
+            )
 
 
 class Handler:
@@ -70,7 +71,7 @@ async def mail_server(mailbox: Mailbox) -> AsyncIterator[str]:
 
     connected: set[asyncio.BaseTransport] = set()
 
-    class Connection(SMTP):  # type: ignore[misc]  # aiosmtpd has no types
+    class Connection(SMTP):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             connected.add(transport)

@@ -70,9 +70,10 @@ def answer(target: str, mailbox: Mailbox) -> Answer:
 
 def _delay(query: str) -> float:
     try:
-        return min(max(float(parse_qs(query)["delay"][0]), 0.0), MAX_DELAY)
+        delay = float(parse_qs(query)["delay"][0])
     except (KeyError, ValueError):
         return 0.0
+    return min(delay, MAX_DELAY) if delay > 0 else 0.0
 
 
 def _mails(mailbox: Mailbox) -> str:
@@ -98,6 +99,8 @@ async def web_server(mailbox: Mailbox) -> AsyncIterator[str]:
         try:
             if len(serving) <= MAX_CONNECTIONS:
                 await _respond(reader, writer, mailbox)
+        except asyncio.CancelledError:
+            pass  # only the end of the server cancels it; asyncio's streams would report it as an error
         finally:
             writer.close()
 
@@ -113,7 +116,7 @@ async def web_server(mailbox: Mailbox) -> AsyncIterator[str]:
 
 async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mailbox: Mailbox) -> None:
     """Answer one request: just enough of HTTP for one GET a connection."""
-    with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         async with asyncio.timeout(HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
         method, target, *_ = [*head.split(b"\r\n", 1)[0].decode("latin-1").split(" "), "", ""]

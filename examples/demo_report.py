@@ -83,7 +83,7 @@ def new_document(title: str) -> Any:
     # Here and not above: every process that runs any kind imports this module, and few of them render.
     from fpdf import FPDF
 
-    class Document(FPDF):  # type: ignore[misc]  # fpdf2 has no types
+    class Document(FPDF):
         def header(self) -> None:
             self.set_font("helvetica", "B", 9)
             self.set_text_color(*SAFFRON)

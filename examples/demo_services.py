@@ -1,5 +1,6 @@
 """What the demo needs around it while its server runs: a mail server and slow web pages, both on loopback."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ running = Services()
 @asynccontextmanager
 async def services(_shop: object = None) -> AsyncIterator[None]:
     """Open the mail server and the pages on free ports; close them when the server stops."""
+    # Each mail and each visit is a line of theirs, or ten; the jobs say what is worth knowing.
+    for library in ("mail.log", "httpx2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     running.mailbox = Mailbox()
     async with mail_server(running.mailbox) as smtp, web_server(running.mailbox) as web:
         running.smtp, running.web = smtp, web

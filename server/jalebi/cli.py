@@ -43,7 +43,8 @@ def _server_options(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; what can't be done is said in one sentence, with exit code 2."""
     options = parser().parse_args(arguments)
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("jalebi").setLevel(logging.INFO)  # what libraries say below a warning is theirs
     try:
         shop = _shop(str(EXAMPLES / "shop.py") if options.command == "demo" else options.target, options.command)
         shop.configure(**_overrides(options))

@@ -181,6 +181,29 @@ async def test_an_attempt_that_takes_too_long_fails_and_is_retried(function: Any
     assert (job.error["type"], job.error["message"]) == ("Timeout", "The attempt took longer than its 0.2 s.")
 
 
+async def test_a_stop_inside_a_task_group_is_a_stop() -> None:
+    shop = Jalebi(database_url="sqlite://")
+
+    @shop.job(isolation="thread")
+    async def grouped(ctx: JobContext) -> None:
+        async def part() -> None:
+            while not ctx.cancelled:
+                await asyncio.sleep(0.01)
+            ctx.raise_if_cancelled()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(part())
+            group.create_task(part())
+
+    async with opened(shop):
+        rooms = await shop.open()
+        job = await shop.submit("grouped")
+        await reached(shop, job, State.RUNNING)
+        await rooms.queue.cancel(job.id)
+        over = await finished(shop, job)
+        assert (over.state, over.error) == (State.CANCELLED, None)
+
+
 async def test_nothing_that_a_job_raises_reaches_the_server() -> None:
     shop = Jalebi(database_url="sqlite://")
 

@@ -200,10 +200,10 @@ def _run(finder: _Finder, order: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    from jalebi.errors import JobFailed, JobStopped
-    from jalebi.runner.describe import describe
+    from jalebi.errors import JobFailed
+    from jalebi.runner.describe import describe, stopped
 
-    if isinstance(error, JobStopped):
+    if stopped(error):
         return {"t": "stopped"}
     return {"t": "failed", "retry": error.retry if isinstance(error, JobFailed) else True, "error": describe(error)}
 

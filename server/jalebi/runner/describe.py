@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jalebi.context import clean_text
+from jalebi.errors import JobStopped
 from jalebi.jobs import failure
 
 MAX_MESSAGE: Final = 16 * 1024
@@ -23,3 +24,10 @@ def describe(error: BaseException) -> dict[str, Any]:
         message = "(the exception can't be shown)"
     text = "".join(tracebacks.format_exception(type(error), error, frames or error.__traceback__))
     return failure(type(error).__name__, clean_text(message)[:MAX_MESSAGE], clean_text(text)[-MAX_TRACEBACK:])
+
+
+def stopped(error: BaseException) -> bool:
+    """Whether a job ended because it was asked to, also where a task group has wrapped that up."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(stopped(inner) for inner in error.exceptions)
+    return isinstance(error, JobStopped)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from jalebi.context import JobContext, current
-from jalebi.errors import JobFailed, JobStopped
+from jalebi.errors import JobFailed
 from jalebi.jobs import Completed, Failed, Outcome, Stopped, failure
 from jalebi.kinds import Kind, Result
 from jalebi.runner.attempt import Attempt
-from jalebi.runner.describe import describe
+from jalebi.runner.describe import describe, stopped
 
 
 class LoopLink:
@@ -145,8 +145,6 @@ def completed(attempt: Attempt, value: Any) -> Outcome:
 
 def failed(attempt: Attempt, error: BaseException) -> Outcome:
     """Return the outcome of a function that raised."""
-    if isinstance(error, JobStopped):
+    if stopped(error):
         return Stopped()
-    return attempt.failed(
-        describe(error), retry=getattr(error, "retry", True) if isinstance(error, JobFailed) else True
-    )
+    return attempt.failed(describe(error), retry=error.retry if isinstance(error, JobFailed) else True)

@@ -1,0 +1,1 @@
+"""The bundled kinds, each doing its real work on small input."""
