@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import Live, serving
 from tests.targets import kinds
+from tests.targets.quick import quick_shop
 
 
 @pytest.fixture
@@ -28,5 +29,21 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 async def live() -> AsyncIterator[Live]:
     """The kinds of tests/targets/kinds.py, served from memory on a real socket."""
     shop = kinds.make_shop(database_url="sqlite://", cancel_grace=0.6)
+    async with serving(shop, shop) as found:
+        yield found
+
+
+@pytest.fixture
+async def quick() -> AsyncIterator[Live]:
+    """The kinds of tests/targets/quick.py, which need no child process, served from memory on a real socket."""
+    shop = quick_shop()
+    async with serving(shop, shop) as found:
+        yield found
+
+
+@pytest.fixture
+async def idle() -> AsyncIterator[Live]:
+    """The same without a worker: what is submitted stays in line."""
+    shop = quick_shop(workers=False)
     async with serving(shop, shop) as found:
         yield found

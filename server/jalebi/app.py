@@ -125,6 +125,7 @@ class Jalebi(Shop):
         from jalebi.queue import Queue
         from jalebi.runner.worker import Worker
         from jalebi.store import Store
+        from jalebi.web.frames import Frames
         from jalebi.web.rooms import Rooms
 
         settings = self.settings
@@ -142,7 +143,15 @@ class Jalebi(Shop):
             await stack.enter_async_context(self._user_lifespan(self))
         if settings.workers:
             self._worker = await stack.enter_async_context(Worker(queue, self.target).running())
-        return Rooms(settings=settings, store=store, hub=hub, queue=queue, files=files, kinds=self.kinds)
+        return Rooms(
+            settings=settings,
+            store=store,
+            hub=hub,
+            queue=queue,
+            files=files,
+            kinds=self.kinds,
+            frames=Frames(store.epoch),
+        )
 
     async def drain(self) -> None:
         """Take no new jobs, tell subscribers, and let running jobs end within the grace time."""

@@ -1,6 +1,7 @@
 """What a job sees of the shop while it runs: `JobContext`, and `track` for code that has no context at hand."""
 
 import math
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextvars import ContextVar
 from os import PathLike
@@ -15,6 +16,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 MAX_MESSAGE: Final = 16 * 1024
 #: A prefix of 26 characters of a UUID in hexadecimal and dashes, as `POST /v1/uploads` gives it.
 UPLOAD_PATTERN: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+_MEDIA_TYPE: Final = re.compile(r"[\w.+!#$&^-]{1,127}/[\w.+!#$&^-]{1,127}( *;[ -~]{0,200})?", re.ASCII)
 
 
 class Link(Protocol):
@@ -111,6 +113,7 @@ class JobContext:
         A file of the same name, from this or an earlier attempt, is replaced.
         """
         check_file_name(name)
+        check_media_type(media_type)
         source = bytes(path_or_bytes) if isinstance(path_or_bytes, bytes | bytearray) else Path(path_or_bytes)
         self._link.attach(source, name, media_type)
 
@@ -186,6 +189,12 @@ def clean_text(text: str) -> str:
 
 def check_file_name(name: str) -> None:
     """Raise ValueError where a name can't be a file's name in a link and in a folder of the reader's."""
-    bad = not name or name in {".", ".."} or len(name.encode("utf-8", "replace")) > 255
-    if bad or "/" in name or "\\" in name or any(ord(char) < 32 or ord(char) == 127 for char in name):
+    bad = not name or name in {".", ".."} or name != clean_text(name) or len(name.encode("utf-8", "replace")) > 255
+    if bad or "/" in name or "\\" in name or any(ord(char) < 32 or 127 <= ord(char) < 160 for char in name):
         raise ValueError(f"{name!r} can't be a file's name")
+
+
+def check_media_type(media_type: str | None) -> None:
+    """Raise ValueError where a media type can't stand in a header."""
+    if media_type is not None and not _MEDIA_TYPE.fullmatch(media_type):
+        raise ValueError(f"{media_type!r} is not a media type like application/pdf")

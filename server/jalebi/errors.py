@@ -16,6 +16,7 @@ JalebiError
     ├── JobNotFinished, JobFailedProblem, JobCancelledProblem, JobFinished, JobActive    409
     ├── BodyTooLarge        413
     ├── UnsupportedMediaType  415
+    ├── RangeTooFar         416
     ├── ValidationFailed, UnknownKind  422
     ├── InternalError       500
     └── QueueFull, Draining, StorageUnavailable  503
@@ -151,6 +152,12 @@ class UnsupportedMediaType(Problem):
     """The request's body is not in a media type that the resource reads."""
 
     status, type, title = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type"
+
+
+class RangeTooFar(Problem):
+    """The part of a file that was asked for begins after its end."""
+
+    status, type, title = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "about:blank", "Range Not Satisfiable"
 
 
 class ValidationFailed(Problem):

@@ -7,15 +7,28 @@ import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from jalebi.app import Jalebi
 from jalebi.background import spawn
 from jalebi.errors import UsageError
 from jalebi.settings import Settings
+from jalebi.web.channels import ABORT
 
 log = logging.getLogger("jalebi")
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """A WebSocket connection that the application may abort: one that is closed waits for what is not read."""
+
+    async def run_asgi(self) -> None:
+        """Serve the connection."""
+        extensions: dict[str, Any] = {**(self.scope["extensions"] or {}), ABORT: self.transport.abort}
+        self.scope["extensions"] = extensions
+        await super().run_asgi()
 
 
 class Server(uvicorn.Server):
@@ -68,7 +81,7 @@ def serve(shop: Jalebi) -> None:
         access_log=False,
         lifespan="on",
         http="httptools",
-        ws="websockets-sansio",
+        ws=Socket,
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,  # it halves the fan-out and doubles the memory of a connection
         timeout_graceful_shutdown=3,  # uvicorn's own default waits for ever while a socket is open

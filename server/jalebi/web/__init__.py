@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from jalebi.assets import STATIC
 from jalebi.errors import Problem
-from jalebi.web import api, channels, files, probes
+from jalebi.web import api, channels, files, openapi, probes
 from jalebi.web.answers import on_problem
 from jalebi.web.guard import Guard
 
@@ -46,6 +46,7 @@ ROUTES: list[BaseRoute] = [
     Route("/v1/stats", probes.stats, methods=["GET"]),
     Route("/livez", probes.livez, methods=["GET"]),
     Route("/readyz", probes.readyz, methods=["GET"]),
+    Route("/openapi.json", openapi.document, methods=["GET"]),
     WebSocketRoute("/ws/jobs/{id}", channels.job),
     WebSocketRoute("/ws/events", channels.events),
     Mount("/static", StaticFiles(directory=STATIC), name="static"),

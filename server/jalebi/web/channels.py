@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -14,9 +14,7 @@ from jalebi.events import (
     cursor_number,
     cursor_text,
     encode,
-    event_wire,
     job_wire,
-    progress_event,
 )
 from jalebi.hub import Advance, Lagged, Mailbox
 from jalebi.store import reads
@@ -34,6 +32,8 @@ PAGE: Final = 500
 ABORT: Final = "jalebi.abort"
 #: Seconds that one message may take to leave.
 STUCK: Final = 10.0
+#: Seconds that the close frame may take.
+LAST_WORD: Final = 1.0
 
 
 class _Stuck(Exception):
@@ -65,16 +65,16 @@ async def _job(socket: WebSocket, rooms: Rooms, job_id: str, after: int | None) 
         last, over = found.seq, found.terminal
         if after is None:
             shown = job_wire(found, root=root_of(socket), epoch=rooms.store.epoch)
-            await send(socket, {"type": "snapshot", "seq": last, "job": shown})
+            await send(socket, encode({"type": "snapshot", "seq": last, "job": shown}).decode())
         else:
             # A number that the job has not reached was never given: there is nothing to leave out.
             async for event in _replay_job(rooms, job_id, min(after, last)):
-                await send(socket, _wire(socket, rooms, event))
+                await send(socket, rooms.frames.text(event, root_of(socket)))
                 last, over = event.seq, event.type in TERMINAL_TYPES
         if over:
             return DONE
         async for message in _following(mailbox, last):
-            await send(socket, _wire(socket, rooms, message))
+            await send(socket, rooms.frames.text(message, root_of(socket)))
             if isinstance(message, Event) and message.type in TERMINAL_TYPES:
                 return DONE
     return DRAINING if rooms.hub.closed else NO_SUCH_JOB
@@ -123,9 +123,9 @@ async def _events(socket: WebSocket, rooms: Rooms, wanted: reads.Filter, after: 
         # Everything up to here is in the store, everything after it will come to the mailbox.
         upto = await rooms.store.read(reads.last_number)
         last = upto if after is None else after
-        await send(socket, {"type": "hello", "cursor": cursor_text(rooms.store.epoch, last)})
+        await send(socket, encode({"type": "hello", "cursor": cursor_text(rooms.store.epoch, last)}).decode())
         async for event in _replay(rooms, wanted, last, upto):
-            await send(socket, _wire(socket, rooms, event))
+            await send(socket, rooms.frames.text(event, root_of(socket)))
         last = max(last, upto)
         async for batch in mailbox:
             early = rooms.hub.number < upto  # progress may be older than what was replayed
@@ -136,7 +136,7 @@ async def _events(socket: WebSocket, rooms: Rooms, wanted: reads.Filter, after: 
                     last = message.number
                 elif early:
                     continue
-                await send(socket, _wire(socket, rooms, message))
+                await send(socket, rooms.frames.text(message, root_of(socket)))
     return DRAINING
 
 
@@ -161,16 +161,11 @@ async def _after(rooms: Rooms, text: str | None) -> int | None:
     return number
 
 
-def _wire(socket: WebSocket, rooms: Rooms, message: Event | Advance) -> dict[str, Any]:
-    if isinstance(message, Advance):
-        return progress_event(message.job.id, message.seq, message.progress)
-    return event_wire(message, root=root_of(socket), epoch=rooms.store.epoch)
-
-
-async def send(socket: WebSocket, message: dict[str, Any]) -> None:
-    """Send one message as text. Raises _Stuck where it does not leave."""
+async def send(socket: WebSocket, text: str) -> None:
+    """Send one message. Raises _Stuck where it does not leave."""
     try:
-        await asyncio.wait_for(socket.send_text(encode(message).decode()), STUCK)
+        async with asyncio.timeout(STUCK):
+            await socket.send_text(text)
     except TimeoutError:
         raise _Stuck from None
 
@@ -199,7 +194,7 @@ async def _serve(socket: WebSocket, work: Awaitable[int]) -> None:
     except (asyncio.CancelledError, WebSocketDisconnect):
         return
     try:
-        await asyncio.wait_for(socket.close(code), STUCK)
+        await asyncio.wait_for(socket.close(code), LAST_WORD)
     except TimeoutError:
         abort(socket)
     except (RuntimeError, WebSocketDisconnect):

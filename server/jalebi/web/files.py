@@ -7,9 +7,9 @@ from typing import Final
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable, Response, StreamingResponse
 
-from jalebi.errors import BodyTooLarge, MalformedRequest
+from jalebi.errors import BodyTooLarge, MalformedRequest, NotFound, RangeTooFar
 from jalebi.events import encode, rfc3339
 from jalebi.files import etag
 from jalebi.store import reads
@@ -87,13 +87,31 @@ async def file(request: Request) -> Response:
     await rooms.queue.get(job_id)
     found = await rooms.queue.file(job_id, request.path_params["name"])
     path = rooms.files.root / found.path
-    tag = etag(path)
+    try:
+        tag = etag(path)
+    except FileNotFoundError:
+        raise NotFound(f"The content of the file {found.name!r} is gone.") from None
     headers = {**_SAFE, "ETag": tag, "Accept-Ranges": "bytes"}
-    if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]:
+    known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return FileResponse(
+    return Download(
         path, headers=headers, media_type=found.media_type, filename=found.name, content_disposition_type="attachment"
     )
+
+
+class Download(FileResponse):
+    """A file, whole or in ranges, whose errors are problems like all others."""
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
+        try:
+            return super()._parse_range_header(http_range, file_size)
+        except MalformedRangeHeader:
+            return []  # RFC 9110: a range that can't be read is left out of account
+        except RangeNotSatisfiable:
+            headers = {"Content-Range": f"bytes */{file_size}"}
+            raise RangeTooFar(f"The file has {file_size} bytes.", headers=headers) from None
 
 
 async def upload(request: Request) -> Response:

@@ -10,6 +10,7 @@ from jalebi.kinds import Kinds
 from jalebi.queue import Queue
 from jalebi.settings import Settings
 from jalebi.store import Store
+from jalebi.web.frames import Frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Rooms:
     queue: Queue
     files: Files
     kinds: Kinds
+    frames: Frames
 
 
 def rooms_of(connection: HTTPConnection) -> Rooms:

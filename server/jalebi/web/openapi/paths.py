@@ -1,0 +1,179 @@
+"""What can be asked of the server, as a table: methods, paths, parameters, bodies and answers."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from jalebi import errors
+from jalebi.errors import Problem
+from jalebi.jobs import State
+from jalebi.web.bodies import DEFAULT_PAGE, MAX_PAGE
+from jalebi.web.openapi.schemas import ANY, BOOL, CURSOR, ID, TEXT, TIME, WHOLE, Schema, each, ref
+
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A good answer: its status, what it says, its body by media type, and its headers."""
+
+    status: int
+    description: str
+    body: dict[str, Schema] = field(default_factory=dict)
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A method of a path."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: Sequence[Answer]
+    problems: Sequence[type[Problem]] = ()
+    query: Sequence[tuple[str, str, Schema]] = ()
+    body: dict[str, Schema] = field(default_factory=dict)
+    needs_body: bool = True
+
+
+def _json(schema: Schema) -> dict[str, Schema]:
+    return {JSON: schema}
+
+
+_JOB: Final = _json(ref("Job"))
+_FILE: Final[Schema] = {"type": "string", "format": "binary"}
+_STATES: Final = {"type": "array", "items": {"enum": [state.value for state in State]}}
+_MATCH: Final = (
+    ("state", "Only jobs in one of these states", _STATES),
+    ("kind", "Only jobs of one of these kinds", each(TEXT)),
+    ("queue", "Only jobs of one of these queues", each(TEXT)),
+    ("tag", "Only jobs with all of these tags", each(TEXT)),
+)
+_PAGE: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
+_LIST: Final = (
+    *_MATCH,
+    ("q", "Only jobs with this text in their id, kind, args or tags", TEXT),
+    ("created_after", "Only jobs created after this time", TIME),
+    ("created_before", "Only jobs created before this time", TIME),
+    ("limit", "How many jobs a page has", _PAGE),
+    ("cursor", "`next` of the page before", TEXT),
+)
+_REDIRECT: Final = (("redirect", "`false` answers 200 in place of 303", {**BOOL, "default": True}),)
+_UNREADABLE: Final = (errors.MalformedRequest, errors.BodyTooLarge, errors.UnsupportedMediaType)
+_WATCH: Final = ("Location", "Retry-After")
+_CANCEL: Final = (Answer(200, "It is cancelled", _JOB), Answer(202, "It was asked to stop", _JOB, _WATCH))
+_CANCEL_PROBLEMS: Final = (errors.NotFound, errors.JobFinished, *_UNREADABLE, errors.ValidationFailed)
+_HELLO: Final[Schema] = {"oneOf": [ref("Hello"), ref("Event"), ref("ProgressEvent")]}
+_SNAPSHOT: Final[Schema] = {"oneOf": [ref("Snapshot"), ref("Event"), ref("ProgressEvent")]}
+
+OPERATIONS: Final = (
+    Operation("GET", "/v1/jobs", "listJobs", "Jobs, newest first", [Answer(200, "A page", _json(ref("Jobs")))],
+              [errors.MalformedRequest, errors.ValidationFailed], query=_LIST),
+    Operation("POST", "/v1/jobs", "submitJob", "Hand in a job; it is stored before the answer",
+              [Answer(202, "The job is stored", _JOB, _WATCH)],
+              [*_UNREADABLE, errors.ValidationFailed, errors.UnknownKind, errors.QueueFull, errors.Draining],
+              body=_json(ref("Submission"))),
+    Operation("GET", "/v1/jobs/{id}", "getJob", "The job, in every state", [Answer(200, "The job", _JOB)],
+              [errors.NotFound]),
+    Operation("DELETE", "/v1/jobs/{id}", "deleteJob", "Purge a job with its logs and files", [Answer(204, "Gone")],
+              [errors.NotFound, errors.JobActive]),
+    Operation("GET", "/v1/jobs/{id}/status", "getStatus", "The status monitor",
+              [Answer(200, "Not over yet", _JOB, ("Retry-After",)), Answer(303, "Over", _JOB, ("Location",))],
+              [errors.NotFound, errors.MalformedRequest], query=_REDIRECT),
+    Operation("DELETE", "/v1/jobs/{id}/status", "cancelByStatus", "Cancel a job", _CANCEL, _CANCEL_PROBLEMS,
+              body=_json(ref("Cancellation")), needs_body=False),
+    Operation("GET", "/v1/jobs/{id}/result", "getResult", "What the job returned",
+              [Answer(200, "The result", _json(ANY))],
+              [errors.NotFound, errors.JobNotFinished, errors.JobFailedProblem, errors.JobCancelledProblem]),
+    Operation("POST", "/v1/jobs/{id}/cancel", "cancelJob", "Cancel a job", _CANCEL, _CANCEL_PROBLEMS,
+              body=_json(ref("Cancellation")), needs_body=False),
+    Operation("POST", "/v1/jobs/{id}/retry", "retryJob", "Start a finished job over",
+              [Answer(202, "It is in line again", _JOB, _WATCH)],
+              [errors.NotFound, errors.JobActive, errors.Draining]),
+    Operation("GET", "/v1/jobs/{id}/logs", "getLogs", "The job's lines, one JSON object a line, or text",
+              [Answer(200, "The lines", {"application/x-ndjson": ref("LogLine"), "text/plain": TEXT})],
+              [errors.NotFound, errors.MalformedRequest], query=(("after", "Only lines after this one", WHOLE),)),
+    Operation("GET", "/v1/jobs/{id}/files", "listFiles", "What the job has attached",
+              [Answer(200, "The files", _json(ref("Files")))], [errors.NotFound]),
+    Operation("GET", "/v1/jobs/{id}/files/{name}", "getFile", "One file, whole or in ranges",
+              [Answer(200, "The file", {"*/*": _FILE}, ("ETag",)), Answer(206, "A part", {"*/*": _FILE}),
+               Answer(304, "Not changed")],
+              [errors.NotFound, errors.RangeTooFar]),
+    Operation("POST", "/v1/uploads", "uploadFile", "Hand in a file for a job's parameter",
+              [Answer(201, "It is kept for a day", _json(ref("Upload")))],
+              [errors.MalformedRequest, errors.BodyTooLarge], body={"*/*": _FILE}),
+    Operation("GET", "/v1/kinds", "listKinds", "What can be run", [Answer(200, "The kinds", _json(ref("Kinds")))]),
+    Operation("GET", "/v1/kinds/{name}", "getKind", "One kind", [Answer(200, "The kind", _json(ref("Kind")))],
+              [errors.NotFound]),
+    Operation("GET", "/v1/stats", "getStats", "Figures", [Answer(200, "The figures", _json(ref("Stats")))]),
+    Operation("GET", "/livez", "isAlive", "Is the server alive?", [Answer(200, "Yes", _json(ref("Health")))]),
+    Operation("GET", "/readyz", "isReady", "May the server get work?", [Answer(200, "Yes", _json(ref("Health")))],
+              [errors.Draining, errors.StorageUnavailable]),
+    Operation("GET", "/openapi.json", "getOpenapi", "This document", [Answer(200, "It", _json({"type": "object"}))]),
+    Operation("GET", "/ws/jobs/{id}", "watchJob", "WebSocket: a job's events until it is over",
+              [Answer(101, "Messages follow", _json(_SNAPSHOT))],
+              [errors.MalformedRequest, errors.ValidationFailed, errors.Forbidden],
+              query=(("after", "Begin after this `seq`, not with a snapshot", WHOLE),)),
+    Operation("GET", "/ws/events", "watchEvents", "WebSocket: the events of all matching jobs",
+              [Answer(101, "Messages follow", _json(_HELLO))],
+              [errors.MalformedRequest, errors.ValidationFailed, errors.Forbidden],
+              query=(*_MATCH, ("after", "Begin after this cursor, not with now", CURSOR))),
+)  # fmt: skip
+
+
+def paths() -> dict[str, dict[str, Any]]:
+    """Return the document's paths."""
+    found: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        found.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
+    return found
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": [*_in_path(operation.path), *(_in_query(*one) for one in operation.query)],
+        "responses": {str(answer.status): _answer(answer) for answer in operation.answers} | _problems(operation),
+    }
+    if operation.body:
+        found["requestBody"] = {"required": operation.needs_body, "content": _content(operation.body)}
+    return found
+
+
+def _in_path(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": ID if name == "id" else TEXT}
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
+
+
+def _in_query(name: str, description: str, schema: Schema) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _content(body: dict[str, Schema]) -> dict[str, Any]:
+    return {media_type: {"schema": schema} for media_type, schema in body.items()}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": answer.description}
+    if answer.body:
+        found["content"] = _content(answer.body)
+    if answer.headers:
+        found["headers"] = {name: {"schema": TEXT} for name in answer.headers}
+    return found
+
+
+def _problems(operation: Operation) -> dict[str, Any]:
+    """Return the bad answers by status; whatever else goes wrong is a problem document too."""
+    titles: dict[HTTPStatus, list[str]] = {}
+    for problem in operation.problems:
+        titles.setdefault(problem.status, []).append(f"{problem.title} (`{problem.type}`)")
+    content = {"application/problem+json": {"schema": ref("Problem")}}
+    found = {str(int(status)): {"description": "; ".join(all_), "content": content} for status, all_ in titles.items()}
+    return {**found, "default": {"description": "Any other problem", "content": content}}

@@ -1,0 +1,167 @@
+"""The shapes of what goes over the wire, as JSON Schema (2020-12) components."""
+
+from typing import Any, Final
+
+from jalebi.events import TYPES
+from jalebi.jobs import State
+from jalebi.web.bodies import Cancellation, Submission
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def record(description: str, /, *, optional: Schema | None = None, **fields: Schema) -> Schema:
+    """Return an object with just these fields; all but the `optional` ones are always there."""
+    return {
+        "type": "object",
+        "description": description,
+        "properties": fields | (optional or {}),
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+def maybe(schema: Schema) -> Schema:
+    """Return the schema with null allowed."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def each(schema: Schema, description: str = "") -> Schema:
+    """Return a list of the schema."""
+    return {"type": "array", "items": schema, **({"description": description} if description else {})}
+
+
+def by_name(schema: Schema) -> Schema:
+    """Return an object with any names and values of the schema."""
+    return {"type": "object", "additionalProperties": schema}
+
+
+def about(schema: Schema, description: str) -> Schema:
+    """Return the schema with what it is about."""
+    return {**schema, "description": description}
+
+
+TEXT: Final[Schema] = {"type": "string"}
+BOOL: Final[Schema] = {"type": "boolean"}
+NUMBER: Final[Schema] = {"type": "number"}
+WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
+TIME: Final[Schema] = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC"}
+LINK: Final[Schema] = {"type": "string", "format": "uri-reference"}
+ANY: Final[Schema] = {"description": "Any JSON value"}
+ID: Final[Schema] = {"type": "string", "format": "uuid", "description": "UUIDv7"}
+CURSOR: Final[Schema] = {"type": "string", "description": "A place in the order of all events; opaque"}
+SECONDS: Final[Schema] = {"type": "number", "minimum": 0, "description": "Seconds"}
+
+_LINKS = ("self", "status", "result", "events", "logs", "files", "ws", "html")
+_LOG = record("A line of a job's log.", line=WHOLE, level=TEXT, message=TEXT, optional={"dropped": BOOL})
+_FILE = record("A file as it was attached.", name=TEXT, size=WHOLE, media_type=TEXT)
+_RATE = record("How jobs ended lately.", finished_per_second=NUMBER, failure_ratio=NUMBER)
+_FAULT = record("One fault.", pointer=about(TEXT, "RFC 6901, into the body"), detail=TEXT, optional={"parameter": TEXT})
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "State": {"type": "string", "enum": [state.value for state in State]},
+    "Job": record(
+        "One request to run a kind with its args.",
+        id=ID,
+        kind=TEXT,
+        args=by_name(ANY),
+        queue=TEXT,
+        priority={"type": "integer"},
+        tags=each(TEXT),
+        state=ref("State"),
+        attempt=about(WHOLE, "The number of the newest attempt; 0 before the first"),
+        max_attempts=WHOLE,
+        timeout=SECONDS,
+        seq=about(WHOLE, "The number of the job's newest event"),
+        cursor=CURSOR,
+        created_at=TIME,
+        run_at=maybe(TIME),
+        started_at=maybe(TIME),
+        finished_at=maybe(TIME),
+        expires_at=maybe(TIME),
+        progress=maybe(ref("Progress")),
+        position=about(maybe(WHOLE), "The place in line; 1 is next"),
+        estimated_start_at=maybe(TIME),
+        estimated_finish_at=maybe(TIME),
+        error=maybe(ref("Error")),
+        links=record("Where to go from here.", **dict.fromkeys(_LINKS, LINK)),
+    ),
+    "Progress": record(
+        "The newest position of an attempt.",
+        done=NUMBER,
+        total=maybe(NUMBER),
+        fraction=about(maybe({"type": "number", "minimum": 0, "maximum": 1}), "Null where the total is unknown"),
+        unit=maybe(TEXT),
+        message=maybe(TEXT),
+        rate=about(maybe(NUMBER), "Units a second"),
+        eta_seconds=maybe(SECONDS),
+        updated_at=TIME,
+    ),
+    "Error": record(
+        "Why an attempt failed or the job was cancelled.",
+        type=TEXT,
+        message=TEXT,
+        traceback=maybe(TEXT),
+        optional={"attempt": WHOLE},
+    ),
+    "Problem": {
+        "type": "object",
+        "description": "A problem document (RFC 9457).",
+        "properties": {
+            "type": about(LINK, "urn:jalebi:problem:… or about:blank"),
+            "title": TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": TEXT,
+            "errors": each(_FAULT, "The faults of the body, where there are some"),
+            "error": maybe(ref("Error")),
+        },
+        "required": ["type", "title", "status", "detail"],
+    },
+    "Event": record(
+        "A durable fact about a job, numbered without holes; all but log lines carry the job as of the event.",
+        type={"type": "string", "enum": list(TYPES)},
+        job_id=ID,
+        seq=WHOLE,
+        cursor=CURSOR,
+        at=TIME,
+        optional={"job": ref("Job"), "log": _LOG, "file": _FILE},
+    ),
+    "ProgressEvent": record(
+        "The newest progress; `seq` is that of the last durable event before it.",
+        type={"const": "progress"},
+        job_id=ID,
+        seq=WHOLE,
+        at=TIME,
+        progress=ref("Progress"),
+    ),
+    "Snapshot": record("The job as a stream begins.", type={"const": "snapshot"}, seq=WHOLE, job=ref("Job")),
+    "Hello": record("Where a stream begins.", type={"const": "hello"}, cursor=CURSOR),
+    "Jobs": record("A page of jobs.", jobs=each(ref("Job")), next=about(maybe(TEXT), "The cursor of the next page")),
+    "Kind": record(
+        "A function that can be run as a job.",
+        name=TEXT,
+        description=TEXT,
+        options=about(by_name(ANY), "As given to `@shop.job`"),
+        args_schema=about({"type": "object"}, "JSON Schema (2020-12)"),
+        duration=record("How long the last jobs took, in seconds.", p50=maybe(SECONDS), p95=maybe(SECONDS)),
+    ),
+    "Kinds": record("All kinds.", kinds=each(ref("Kind"))),
+    "LogLine": record("A line of a job's log.", line=WHOLE, at=TIME, level=TEXT, message=TEXT),
+    "File": record("A file kept with a job.", name=TEXT, size=WHOLE, media_type=TEXT, href=LINK),
+    "Files": record("All files of a job.", files=each(ref("File"))),
+    "Upload": record("A file handed in for a job's parameter.", id=ID, size=WHOLE),
+    "Stats": record(
+        "How many jobs are where, exactly, and how fast they go.",
+        states=record("Jobs by state.", **{state.value: WHOLE for state in State}),
+        rates=record("By time window.", **{"1m": _RATE, "5m": _RATE, "1h": _RATE}),
+        workers=WHOLE,
+        at=TIME,
+    ),
+    "Health": record("The server is well.", status=TEXT),
+    "Submission": Submission.model_json_schema(),
+    "Cancellation": Cancellation.model_json_schema(),
+}
