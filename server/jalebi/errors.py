@@ -157,7 +157,8 @@ class UnsupportedMediaType(Problem):
 class RangeTooFar(Problem):
     """The part of a file that was asked for begins after its end."""
 
-    status, type, title = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "about:blank", "Range Not Satisfiable"
+    status, type = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "about:blank"
+    title = status.phrase
 
 
 class ValidationFailed(Problem):

@@ -72,7 +72,6 @@ def links(job_id: str, root: str) -> dict[str, str]:
         "result": f"{api}/result",
         "events": f"{api}/events",
         "logs": f"{api}/logs",
-        "files": f"{api}/files",
         "ws": f"{root}/ws/jobs/{job_id}",
         "html": f"{root}/jobs/{job_id}",
     }

@@ -16,7 +16,6 @@ from jalebi.app import Jalebi
 from jalebi.background import spawn
 from jalebi.errors import UsageError
 from jalebi.settings import Settings
-from jalebi.web.channels import ABORT
 
 log = logging.getLogger("jalebi")
 
@@ -26,6 +25,8 @@ class Socket(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         """Serve the connection."""
+        from jalebi.web.channels import ABORT  # here and not above: a command that serves nothing needs no web
+
         extensions: dict[str, Any] = {**(self.scope["extensions"] or {}), ABORT: self.transport.abort}
         self.scope["extensions"] = extensions
         await super().run_asgi()

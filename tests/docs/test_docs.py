@@ -1,6 +1,6 @@
+import asyncio
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,15 @@ def test_every_local_link_of_the_documents_leads_somewhere() -> None:
             assert (place / target).exists(), target
 
 
+async def output(*command: str) -> str:
+    """Run a command and return what it printed."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        printed, _ = await process.communicate()
+    assert process.returncode == 0
+    return printed.decode()
+
+
 async def test_the_readmes_job_is_served_and_its_curl_and_python_follow_it(tmp_path: Path) -> None:
     source, follower = blocks(README, "python")[:2]
     assert (
@@ -79,14 +88,11 @@ async def test_the_readmes_job_is_served_and_its_curl_and_python_follow_it(tmp_p
         url = process.ready()
         curl = next(block for block in blocks(README, "sh") if "curl -i" in block)
         here = curl.replace("http://127.0.0.1:8000", url).replace('{"title": "Q3"}', '{"title": "Q3", "pages": 12}')
-        answer = subprocess.run(
-            ["sh", "-c", here.replace("curl -i", "curl -s -i")], capture_output=True, text=True, check=True
-        )
-        assert answer.stdout.startswith("HTTP/1.1 202 Accepted")
-        job: dict[str, Any] = json.loads(answer.stdout.split("\r\n\r\n", 1)[1])
+        answer = await output("sh", "-c", here.replace("curl -i", "curl -s -i"))
+        assert answer.startswith("HTTP/1.1 202 Accepted")
+        job: dict[str, Any] = json.loads(answer.split("\r\n\r\n", 1)[1])
         follow = follower.replace("127.0.0.1:8000", url.removeprefix("http://")).replace("0199…", job["id"])
-        heard = subprocess.run([sys.executable, "-c", follow], capture_output=True, text=True, check=True, timeout=30)
-        assert heard.stdout.splitlines()[-1].startswith("completed")
+        assert (await output(sys.executable, "-c", follow)).splitlines()[-1].startswith("completed")
         async with httpx2.AsyncClient(base_url=url, follow_redirects=True) as client:
 
             async def over() -> Any | None:

@@ -1,6 +1,7 @@
 import json
 
 import websockets
+
 from tests.support import Live
 
 

@@ -187,7 +187,7 @@ async def test_a_stop_inside_a_task_group_is_a_stop() -> None:
     @shop.job(isolation="thread")
     async def grouped(ctx: JobContext) -> None:
         async def part() -> None:
-            while not ctx.cancelled:
+            while not ctx.cancelled:  # noqa: ASYNC110 - what a polite job does
                 await asyncio.sleep(0.01)
             ctx.raise_if_cancelled()
 

@@ -178,7 +178,14 @@ async def test_a_body_that_says_it_is_too_large_is_refused_unread(idle: Live) ->
             continue  # the HTTP parser may refuse the number itself
         assert answer.status == 413
         assert answer.problem["type"] == "urn:jalebi:problem:body-too-large"
-        assert answer.headers["connection"] == "close"
+
+
+async def test_a_caller_who_sends_far_too_much_still_reads_the_answer(idle: Live) -> None:
+    for path in ["/v1/jobs", f"/v1/jobs/{(await idle.submit('echo'))['id']}/cancel"]:
+        body = b" " * (20 << 20)
+        answer = await idle.client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+    assert (await idle.client.get("/v1/stats")).json()["states"]["queued"] == 1
 
 
 async def test_a_body_that_grows_too_large_in_chunks_is_refused(idle: Live) -> None:

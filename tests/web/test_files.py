@@ -155,8 +155,8 @@ async def test_logs_are_json_lines_from_any_line_on(quick: Live) -> None:
     for after in range(6):
         rest = (await quick.client.get(path, params={"after": after})).text.splitlines()
         assert [json.loads(line)["line"] for line in rest] == list(range(after + 1, 5))
-    for after in ["-1", "x", "", "1.5", "9" * 30]:
-        problem(await quick.client.get(path, params={"after": after}), 400, "malformed-request")
+    for bad in ["-1", "x", "", "1.5", "9" * 30]:
+        problem(await quick.client.get(path, params={"after": bad}), 400, "malformed-request")
 
 
 async def test_logs_are_text_on_request(quick: Live) -> None:

@@ -1,5 +1,6 @@
 """A job over HTTP: submit, look, fetch, cancel, retry, delete; every status code, header and problem."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -393,8 +394,6 @@ async def test_a_database_that_does_not_answer_makes_the_server_unready(
 
 
 async def test_jobs_submitted_at_once_all_complete(quick: Live) -> None:
-    import asyncio
-
     jobs = await asyncio.gather(*(quick.submit("echo", args={"value": number}) for number in range(60)))
     assert len({job["id"] for job in jobs}) == 60
 

@@ -59,7 +59,7 @@ async def test_jobs_are_found_by_state_kind_queue_and_tag(quick: Live) -> None:
     done = await quick.until((await quick.submit("echo", tags=["a", "b"]))["id"], "completed")
     failed = await quick.until((await quick.submit("fail", tags=["a"], queue="slow"))["id"], "failed")
     later = await quick.submit("echo", delay=3600, tags=["B", "ü%"])
-    for query, wanted in [
+    cases: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
         ({"state": "completed"}, [done]),
         ({"state": ["completed", "failed"]}, [failed, done]),
         ({"state": ["completed", "completed"]}, [done]),
@@ -76,7 +76,8 @@ async def test_jobs_are_found_by_state_kind_queue_and_tag(quick: Live) -> None:
         ({"tag": ""}, []),
         ({"state": "completed", "kind": "echo", "queue": "default", "tag": "b"}, [done]),
         ({"state": "completed", "kind": "fail"}, []),
-    ]:
+    ]
+    for query, wanted in cases:
         assert await ids(quick, **query) == [job["id"] for job in wanted], query
 
 
@@ -139,7 +140,7 @@ async def test_a_limit_out_of_bounds_is_refused(idle: Live) -> None:
 
 
 async def test_bad_parameters_are_named(idle: Live) -> None:
-    for query, name in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"state": "done"}, "state"),
         ({"state": ["queued", "Queued"]}, "state"),
         ({"state": ""}, "state"),
@@ -154,7 +155,8 @@ async def test_bad_parameters_are_named(idle: Live) -> None:
         ({"q": "x" * 1001}, "q"),
         ({"tag": ["t"] * 51}, "tag"),
         ({"kind": ["k"] * 51}, "kind"),
-    ]:
+    ]
+    for query, name in cases:
         answer = await idle.client.get("/v1/jobs", params=query)
         assert problem(answer, 400, "malformed-request")["parameter"] == name, query
 

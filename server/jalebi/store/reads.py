@@ -144,6 +144,23 @@ def events_of(connection: Connection, job_id: str, *, after: int, limit: int) ->
     return [_event(row) for row in connection.execute(query)]
 
 
+def some(connection: Connection, ids: Sequence[str]) -> list[Job]:
+    """Return the jobs of these ids that exist."""
+    return [from_row(row) for row in connection.execute(select(*_JOB).where(job_t.c.id.in_(ids)))]
+
+
+def milestones(connection: Connection, job_id: str, *, most: int) -> list[Event]:
+    """Return a job's newest durable events, oldest first, its log lines left out."""
+    query = (
+        select(*_EVENT, *_JOB)
+        .join(job_t, job_t.c.id == event_t.c.job_id)
+        .where(event_t.c.job_id == job_id, event_t.c.line.is_(None))
+        .order_by(event_t.c.seq.desc())
+        .limit(most)
+    )
+    return [_event(row) for row in connection.execute(query)][::-1]
+
+
 def events(connection: Connection, *, after: int, upto: int, limit: int) -> list[Event]:
     """Return the durable events of all jobs with `after` < number <= `upto`, in order."""
     query = (

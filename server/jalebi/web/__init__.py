@@ -8,13 +8,13 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 
 from jalebi.assets import STATIC
 from jalebi.errors import Problem
-from jalebi.web import api, channels, files, openapi, probes
-from jalebi.web.answers import on_problem
+from jalebi.web import actions, api, channels, files, history, live, openapi, pages, probes
 from jalebi.web.guard import Guard
+from jalebi.web.pages import on_problem
+from jalebi.web.templating import Static
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -37,6 +37,7 @@ ROUTES: list[BaseRoute] = [
     Route("/v1/jobs/{id}/result", api.result, methods=["GET"]),
     Route("/v1/jobs/{id}/cancel", api.cancel, methods=["POST"]),
     Route("/v1/jobs/{id}/retry", api.retry, methods=["POST"]),
+    Route("/v1/jobs/{id}/events", history.events, methods=["GET"]),
     Route("/v1/jobs/{id}/logs", files.logs, methods=["GET"]),
     Route("/v1/jobs/{id}/files", files.files, methods=["GET"]),
     Route("/v1/jobs/{id}/files/{name}", files.file, methods=["GET"]),
@@ -49,7 +50,22 @@ ROUTES: list[BaseRoute] = [
     Route("/openapi.json", openapi.document, methods=["GET"]),
     WebSocketRoute("/ws/jobs/{id}", channels.job),
     WebSocketRoute("/ws/events", channels.events),
-    Mount("/static", StaticFiles(directory=STATIC), name="static"),
+    Mount("/static", Static(directory=STATIC), name="static"),
+    Route("/", pages.overview, methods=["GET"]),
+    Route("/jobs", pages.jobs, methods=["GET"]),
+    Route("/jobs/{id}", pages.job, methods=["GET"]),
+    Route("/jobs/{id}/cancel", actions.cancel, methods=["POST"]),
+    Route("/jobs/{id}/retry", actions.retry, methods=["POST"]),
+    Route("/jobs/{id}/delete", pages.confirm_delete, methods=["GET"]),
+    Route("/jobs/{id}/delete", actions.delete, methods=["POST"]),
+    Route("/kinds", pages.kinds, methods=["GET"]),
+    Route("/kinds/{name}", pages.kind, methods=["GET"]),
+    Route("/kinds/{name}", actions.submit, methods=["POST"]),
+    Route("/queues", pages.queues, methods=["GET"]),
+    Route("/workers", pages.workers, methods=["GET"]),
+    Route("/login", pages.login, methods=["GET"]),
+    Route("/login", actions.login, methods=["POST"]),
+    WebSocketRoute("/ws/live", live.live),
 ]
 
 

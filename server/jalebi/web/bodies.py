@@ -217,5 +217,6 @@ def _bad(name: str, detail: str) -> MalformedRequest:
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    # What is left of the body is not read, so the connection can't be used again.
-    return BodyTooLarge(f"The body may have {limit} bytes at most.", headers={"Connection": "close"})
+    # The connection stays open and the server throws away what still comes: most callers read no answer before they
+    # have sent everything, and a connection that is closed under them resets.
+    return BodyTooLarge(f"The body may have {limit} bytes at most.")

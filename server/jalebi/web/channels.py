@@ -53,7 +53,7 @@ async def job(socket: WebSocket) -> None:
     if rooms.hub.closed:
         await socket.close(DRAINING)
         return
-    await _serve(socket, _job(socket, rooms, job_id, after))
+    await serve(socket, _job(socket, rooms, job_id, after))
 
 
 async def _job(socket: WebSocket, rooms: Rooms, job_id: str, after: int | None) -> int:
@@ -115,7 +115,7 @@ async def events(socket: WebSocket) -> None:
     if rooms.hub.closed:
         await socket.close(DRAINING)
         return
-    await _serve(socket, _events(socket, rooms, wanted, after))
+    await serve(socket, _events(socket, rooms, wanted, after))
 
 
 async def _events(socket: WebSocket, rooms: Rooms, wanted: reads.Filter, after: int | None) -> int:
@@ -178,10 +178,10 @@ async def refuse(socket: WebSocket, problem: Problem) -> None:
         await socket.close(1008)
 
 
-async def _serve(socket: WebSocket, work: Awaitable[int]) -> None:
+async def serve(socket: WebSocket, work: Awaitable[int], take: Callable[[str], None] = lambda _: None) -> None:
     """Do the work until it ends or the reader goes; then close with the code that says why."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(listen(socket))
+    gone = asyncio.ensure_future(listen(socket, take))
     await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
     gone.cancel()
     if not task.done():

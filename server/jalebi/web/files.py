@@ -123,8 +123,7 @@ async def upload(request: Request) -> Response:
             async for part in request.stream():
                 size += len(part)
                 if size > rooms.settings.max_upload:
-                    detail = f"An upload may have {rooms.settings.max_upload} bytes at most."
-                    raise BodyTooLarge(detail, headers={"Connection": "close"})
+                    raise BodyTooLarge(f"An upload may have {rooms.settings.max_upload} bytes at most.")
                 sink.write(part)
     except ClientDisconnect:
         raise MalformedRequest("The body ended before its length.") from None

@@ -69,7 +69,10 @@ def same_site(headers: Headers, allowed: tuple[str, ...]) -> bool:
         return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
     if origin in allowed:
         return True
-    found = urlsplit(origin)
+    try:
+        found = urlsplit(origin)
+    except ValueError:
+        return False
     if found.scheme not in {"http", "https"} or not found.netloc:
         return False
     return _with_port(found.netloc, found.scheme) == _with_port(headers.get("host", ""), found.scheme)

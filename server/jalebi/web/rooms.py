@@ -1,6 +1,6 @@
 """What a request may reach of the server: the rooms below the web."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
@@ -10,6 +10,7 @@ from jalebi.kinds import Kinds
 from jalebi.queue import Queue
 from jalebi.settings import Settings
 from jalebi.store import Store
+from jalebi.web.figures import Figures
 from jalebi.web.frames import Frames
 
 
@@ -24,6 +25,7 @@ class Rooms:
     files: Files
     kinds: Kinds
     frames: Frames
+    figures: Figures = field(default_factory=Figures)
 
 
 def rooms_of(connection: HTTPConnection) -> Rooms:

@@ -56,7 +56,7 @@ ID: Final[Schema] = {"type": "string", "format": "uuid", "description": "UUIDv7"
 CURSOR: Final[Schema] = {"type": "string", "description": "A place in the order of all events; opaque"}
 SECONDS: Final[Schema] = {"type": "number", "minimum": 0, "description": "Seconds"}
 
-_LINKS = ("self", "status", "result", "events", "logs", "files", "ws", "html")
+_LINKS = ("self", "status", "result", "events", "logs", "ws", "html")
 _LOG = record("A line of a job's log.", line=WHOLE, level=TEXT, message=TEXT, optional={"dropped": BOOL})
 _FILE = record("A file as it was attached.", name=TEXT, size=WHOLE, media_type=TEXT)
 _RATE = record("How jobs ended lately.", finished_per_second=NUMBER, failure_ratio=NUMBER)
@@ -140,6 +140,9 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Snapshot": record("The job as a stream begins.", type={"const": "snapshot"}, seq=WHOLE, job=ref("Job")),
     "Hello": record("Where a stream begins.", type={"const": "hello"}, cursor=CURSOR),
+    "Events": record(
+        "A page of events.", events=each(ref("Event")), next=about(maybe(WHOLE), "`after` of the next page")
+    ),
     "Jobs": record("A page of jobs.", jobs=each(ref("Job")), next=about(maybe(TEXT), "The cursor of the next page")),
     "Kind": record(
         "A function that can be run as a job.",

@@ -1,0 +1,144 @@
+"""What the dashboard's buttons and forms do; each answers with a redirect, or with the page that says what is wrong."""
+
+import hmac
+from collections.abc import Awaitable
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Message, Receive
+
+from jalebi.errors import BodyTooLarge, NotFound, Problem, ValidationFailed
+from jalebi.web import forms, pages
+from jalebi.web.bodies import Submission, checked
+from jalebi.web.guard import COOKIE, session
+from jalebi.web.rooms import rooms_of, root_of
+from jalebi.web.templating import page
+
+#: What a form takes besides the files in it.
+_FORM_ROOM: Final = 1 << 20
+_FIELDS: Final = 1000
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /jobs/{id}/cancel`: cancel it, or ask it to stop."""
+    return await _act(request, rooms_of(request).queue.cancel(request.path_params["id"]))
+
+
+async def retry(request: Request) -> Response:
+    """`POST /jobs/{id}/retry`: start it over."""
+    return await _act(request, rooms_of(request).queue.retry(request.path_params["id"]))
+
+
+async def _act(request: Request, doing: Awaitable[object]) -> Response:
+    try:
+        await doing
+    except NotFound:
+        raise
+    except Problem as problem:
+        return await pages.job_page(request, problem)
+    form = await request.form(max_fields=10)
+    own = f"{root_of(request)}/jobs/{request.path_params['id']}"
+    return RedirectResponse(_local(request, form.get("back")) or own, 303)
+
+
+async def delete(request: Request) -> Response:
+    """`POST /jobs/{id}/delete`: purge it."""
+    try:
+        await rooms_of(request).queue.delete(request.path_params["id"])
+    except NotFound:
+        raise
+    except Problem as problem:
+        return await pages.job_page(request, problem)
+    return RedirectResponse(f"{root_of(request)}/jobs", 303)
+
+
+async def submit(request: Request) -> Response:
+    """`POST /kinds/{name}`: submit a job of the kind with what the form says, and go to the job's page."""
+    rooms, kind = rooms_of(request), pages.kind_of(request)
+    wanted = forms.fields(kind.args_schema)
+    typed = await _typed(request, wanted, has_files=bool(kind.upload_fields))
+    filled = forms.read(wanted, typed)
+    try:
+        body = {"kind": kind.name, "args": filled.args, **forms.options(typed)}
+        order = checked(Submission, body).order(rooms.store.clock())
+        if filled.wrong:
+            kind.validate(filled.args)  # so that everything wrong is told at once
+            raise ValidationFailed([])
+        job = await rooms.queue.submit(order)
+    except ValidationFailed as refused:
+        names = [field.name for field in wanted] + [forms.option(name) for name in forms.OPTIONS]
+        wrong, others = forms.beside(refused.errors, names)
+        filled.wrong.update({name: detail for name, detail in wrong.items() if name not in filled.wrong})
+        return await pages.kind_page(request, kind, filled, status=422, others=others)
+    except Problem as problem:
+        return await pages.kind_page(request, kind, filled, status=problem.status, others=[problem.detail])
+    return RedirectResponse(f"{root_of(request)}/jobs/{job.id}", 303)
+
+
+async def _typed(request: Request, wanted: list[forms.Field], *, has_files: bool) -> dict[str, list[str]]:
+    """Return the texts of a form by name; of a file, the id under which it is kept."""
+    settings = rooms_of(request).settings
+    limit = settings.max_body + _FORM_ROOM + (settings.max_upload if has_files else 0)
+    limited = Request(request.scope, _limited(request, limit))
+    files = {field.name for field in wanted if field.widget == "file"}
+    typed: dict[str, list[str]] = {}
+    async with limited.form(max_files=len(files) + 1, max_fields=_FIELDS, max_part_size=settings.max_body) as form:
+        for name, value in form.multi_items():
+            if isinstance(value, str):
+                # A file that was handed in with an earlier try is not asked for again.
+                if name not in files or not typed.get(name):
+                    typed.setdefault(name, []).append(value)
+            elif name in files and value.filename:
+                typed[name] = [await _keep(request, value)]
+    return typed
+
+
+async def _keep(request: Request, file: UploadFile) -> str:
+    with rooms_of(request).files.receive() as (upload_id, sink):
+        while part := await file.read(1 << 20):
+            sink.write(part)
+    return upload_id
+
+
+def _limited(request: Request, limit: int) -> Receive:
+    """Return the request's messages; a body over the limit ends with BodyTooLarge."""
+    taken = 0
+
+    async def receive() -> Message:
+        nonlocal taken
+        message = await request.receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise BodyTooLarge(f"The form may have {limit} bytes at most.", headers={"Connection": "close"})
+        return message
+
+    return receive
+
+
+async def login(request: Request) -> Response:
+    """`POST /login`: open a session for the token, and go where the reader wanted to go."""
+    token = rooms_of(request).settings.token
+    form = await request.form(max_fields=10)
+    given, following = str(form.get("token", "")), str(form.get("next", ""))
+    if token is None:
+        return RedirectResponse(f"{root_of(request)}/", 303)
+    if not hmac.compare_digest(given.strip().encode(), token.encode()):
+        return page(request, "login.html", 401, wrong=True, next=following)
+    answer = RedirectResponse(_local(request, following) or f"{root_of(request)}/", 303)
+    answer.set_cookie(
+        COOKIE, session(token), path=root_of(request) or "/", httponly=True, samesite="strict",
+        secure=request.url.scheme == "https",
+    )  # fmt: skip
+    return answer
+
+
+def _local(request: Request, target: object) -> str | None:
+    """Return an address under our root that a form or a query names as a path, or None."""
+    if not isinstance(target, str) or not target.startswith("/") or target.startswith("//") or "\\" in target:
+        return None
+    if any(ord(char) < 32 for char in target) or urlsplit(target).netloc:
+        return None
+    return root_of(request) + quote(target, safe="/?&=%+:,;@!$'()*-._~")

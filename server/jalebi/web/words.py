@@ -1,0 +1,140 @@
+"""How the dashboard writes values for people: numbers, durations, sizes, progress, args, states."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from jalebi.jobs import Job, Progress, State
+
+#: An icon and the folder of templates for each state.
+ICONS: Final = {
+    State.SCHEDULED: "calendar-clock",
+    State.QUEUED: "clock",
+    State.RETRYING: "rotate-cw",
+    State.BLOCKED: "lock",
+    State.RUNNING: "loader-circle",
+    State.CANCELLING: "circle-stop",
+    State.COMPLETED: "circle-check",
+    State.FAILED: "circle-x",
+    State.CANCELLED: "ban",
+}
+FOLDERS: Final = {
+    State.SCHEDULED: "waiting",
+    State.QUEUED: "waiting",
+    State.RETRYING: "waiting",
+    State.BLOCKED: "waiting",
+    State.RUNNING: "running",
+    State.CANCELLING: "running",
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+}
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+#: Args longer than this are not read for a summary.
+_READABLE: Final = 4000
+
+
+def number(value: float) -> str:
+    """Return a number with thousands apart and no fraction that is not there."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration in its two largest units."""
+    if value is None:
+        return "–"
+    if value < 10:
+        return f"{max(0.0, value):.1f} s"
+    left, parts = round(value), []
+    for size, name in _UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {name}")
+            left %= size
+        if len(parts) == 2:
+            break
+    return " ".join(parts)
+
+
+def size(value: int) -> str:
+    """Return a number of bytes."""
+    amount = float(value)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("the last unit takes all")
+
+
+def ordinal(value: int) -> str:
+    """Return 1st, 2nd, 3rd …"""
+    ending = "th" if value % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+    return f"{value:,}{ending}"
+
+
+def moment(at: float) -> str:
+    """Return a Unix time for those whose browser does not write it in their own zone."""
+    return datetime.fromtimestamp(at, UTC).strftime("%-d %b %H:%M:%S UTC")
+
+
+def percent(job: Job) -> float | None:
+    """Return how far the bar of a job is, from 0 to 100; None where that is not known."""
+    if job.state is State.COMPLETED:
+        return 100.0
+    if job.progress is None:
+        return None if job.state in {State.RUNNING, State.CANCELLING} else 0.0
+    fraction = job.progress.fraction
+    return None if fraction is None else int(fraction * 1000) / 10
+
+
+def reached(job: Job) -> str:
+    """Return the short text beside a bar: the percentage, or what is done where the total is unknown."""
+    value = percent(job)
+    if value is not None:
+        return f"{int(value)} %"
+    if job.progress is None:
+        return ""
+    return f"{number(job.progress.done)} {job.progress.unit or ''}".rstrip()
+
+
+def note(progress: Progress | None, *, short: bool = False) -> str:
+    """Return what is known of a running attempt: its step, how much is done, how fast, and what is left."""
+    if progress is None:
+        return ""
+    unit = f" {progress.unit}" if progress.unit else ""
+    parts = [progress.message or ""]
+    if not short and progress.total is not None:
+        parts.append(f"{number(progress.done)} of {number(progress.total)}{unit}")
+    if not short and progress.rate:
+        parts.append(f"{number(round(progress.rate, 1))}{unit or ' steps'}/s")
+    if progress.eta_seconds is not None and progress.done != progress.total:
+        parts.append(f"{seconds(progress.eta_seconds)} left")
+    return " · ".join(part for part in parts if part)
+
+
+def took(job: Job) -> str | None:
+    """Return how long the last attempt of a finished job took."""
+    if job.finished_at is None or job.started_at is None:
+        return None
+    return seconds(job.finished_at - job.started_at)
+
+
+def summary(args: str) -> str:
+    """Return args in one line."""
+    if len(args) > _READABLE:
+        return args[:160] + "…"
+    found: Any = json.loads(args)
+    if not isinstance(found, dict):
+        return args
+    return " · ".join(f"{name}: {_short(value)}" for name, value in found.items() if value not in ("", None, [], {}))
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def pretty(text: str, most: int = 20_000) -> str:
+    """Return JSON text with its parts on lines of their own; what is over `most` characters is left out."""
+    shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False) if len(text) <= most else text
+    return shown if len(shown) <= most else shown[:most] + "\n…"
