@@ -1,0 +1,160 @@
+"""Measures a shop from inside of its process: draining, pick-up without HTTP, the cost of progress."""
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from benchmarks import plain
+from benchmarks.http_client import begin
+from benchmarks.machine import SERVER_CPU, pin
+from benchmarks.shop import arrivals, arrive, shop
+from jalebi.jobs import TERMINAL
+from jalebi.queue import Order
+from jalebi.runner.worker import Worker
+from jalebi.web.rooms import Rooms
+
+DATABASE: Final = "jobs.db"
+ARGS: Final = {"title": "Q3 figures", "pages": 200}
+
+
+async def drain(jobs: int, concurrency: int, commits: int) -> dict[str, Any]:
+    """Fill the table, then let a worker empty it; beside it a plain loop of commits, before and after."""
+    pin(SERVER_CPU)
+    beside = plain.commits(Path(), commits)
+    shop.configure(
+        database_url=f"sqlite:///{DATABASE}", workers=False, concurrency=concurrency, max_waiting=jobs + 1, grace=1
+    )
+    async with shop.lifespan():
+        rooms = await shop.open()
+        for start in range(0, jobs, 1000):
+            orders = [Order(kind="noop", args=ARGS) for _ in range(min(1000, jobs - start))]
+            await asyncio.gather(*(rooms.queue.submit(order) for order in orders))
+        with rooms.hub.subscribe(wants=_over, room=jobs + 1) as mailbox:
+            began, cpu = time.perf_counter(), time.process_time()
+            async with Worker(rooms.queue, None).running():
+                await _count(mailbox, jobs)
+                took, busy = time.perf_counter() - began, time.process_time() - cpu
+    beside += plain.commits(Path(), commits)
+    return {
+        "rate": jobs / took,
+        "cpu": busy / jobs * 1e6,
+        "commits": len(beside) / sum(beside),
+        "wrong": _wrong(jobs),
+    }
+
+
+def _over(job: Any) -> bool:
+    return job.state in TERMINAL
+
+
+async def _count(mailbox: Any, jobs: int) -> None:
+    done = 0
+    async with asyncio.timeout(60):
+        async for batch in mailbox:
+            done += len(batch)
+            if done >= jobs:
+                return
+
+
+def _wrong(jobs: int) -> str:
+    """Return what is missing in the file: every job completed, three events and one result of each."""
+    connection = plain.database(Path(DATABASE))
+    try:
+        counts = [
+            connection.execute(query).fetchone()[0]
+            for query in (
+                "SELECT count(*) FROM job WHERE state = 'completed'",
+                "SELECT count(*) FROM event WHERE type IN ('started', 'completed')",
+                "SELECT count(*) FROM result",
+            )
+        ]
+    finally:
+        connection.close()
+    return "" if counts == [jobs, 2 * jobs, jobs] else f"{jobs} jobs left {counts} completed, events, results"
+
+
+async def processes(jobs: int, workers: int, rounds: int) -> dict[str, Any]:
+    """Run no-ops in child processes that have started, beside a pool of as many processes."""
+    shop.configure(database_url=f"sqlite:///{DATABASE}", concurrency=workers, grace=1)
+    rates = []
+    async with shop.lifespan():
+        rooms = await shop.open()
+        for round_ in range(rounds + 1):
+            count = jobs if round_ else 10 * workers  # the first round warms up
+            with rooms.hub.subscribe(wants=_over, room=count + 1) as mailbox:
+                began = time.perf_counter()
+                orders = [Order(kind="noop_process", args=ARGS) for _ in range(count)]
+                await asyncio.gather(*(rooms.queue.submit(order) for order in orders))
+                await _count(mailbox, count)
+                rates.append(count / (time.perf_counter() - began))
+    return {"rates": rates[1:], "pool": plain.pool_rates(jobs, workers, rounds)}
+
+
+async def pick_up(jobs: int) -> dict[str, Any]:
+    """Submit one job at a time to an idle worker; beside it the time of a plain commit, before and after."""
+    pin(SERVER_CPU)
+    commits = plain.commits(Path(), jobs)
+    shop.configure(database_url=f"sqlite:///{DATABASE}", grace=1)
+    returned = []
+    async with shop.lifespan():
+        for number in range(jobs):
+            await asyncio.sleep(0.004 + 0.01 * (number * 7 % 11) / 11)
+            began = time.monotonic_ns()
+            await shop.submit(arrive, sent=began)
+            returned.append((time.monotonic_ns() - began) / 1e6)
+        await asyncio.sleep(0.1)
+    commits += plain.commits(Path(), jobs)
+    return {
+        "delays": [delay / 1e6 for delay in arrivals],
+        "returned": statistics.median(returned),
+        "commit": statistics.median(commits) * 1000,
+        "bad": jobs - len(arrivals),
+    }
+
+
+async def progress(calls: int, items: int, rounds: int) -> dict[str, Any]:
+    """Return for each isolation and round the seconds of calls and items, reported and plain."""
+    shop.configure(database_url=f"sqlite:///{DATABASE}", grace=1)
+    found: dict[str, list[Sequence[Sequence[float]]]] = {"loop": [], "thread": [], "process": []}
+    async with shop.lifespan():
+        rooms = await shop.open()
+        for _ in range(rounds):
+            for isolation, rows in found.items():
+                rows.append(json.loads(await _result(rooms, f"cost_{isolation}", {"calls": calls, "items": items})))
+    return found
+
+
+async def _result(rooms: Rooms, kind: str, args: dict[str, Any]) -> str:
+    with rooms.hub.subscribe(wants=_over) as mailbox:
+        job = await shop.submit(kind, args)
+        await _count(mailbox, 1)
+    result = await rooms.queue.result(job.id)
+    if result is None:
+        raise SystemExit(f"{kind} failed: {(await rooms.queue.get(job.id)).error}")
+    return result
+
+
+MEASURES: Final[dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]]] = {
+    "drain": drain,
+    "processes": processes,
+    "pick_up": pick_up,
+    "progress": progress,
+}
+
+
+def main() -> None:
+    """Carry out the order and print what was found."""
+    order = begin(None)
+    work = MEASURES[order.pop("measure")]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(work(**order))))
+
+
+if __name__ == "__main__":
+    main()

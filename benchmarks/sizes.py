@@ -1,0 +1,32 @@
+"""How long and how often everything is measured: a few minutes, or half a minute to see that it works."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of one run; `folder` holds the databases."""
+
+    folder: Path = Path()
+    rounds: int = 3
+    submit_seconds: float = 2.5
+    connections: Sequence[int] = (1, 50, 500)
+    drain_jobs: int = 6000
+    drain_commits: int = 1500
+    process_jobs: int = 400
+    pick_ups: int = 250
+    calls: int = 60_000
+    items: int = 2000
+    sockets: int = 1000
+    lines: int = 200
+    tick_seconds: float = 4.0
+
+
+QUICK: Final = Size(
+    rounds=1, submit_seconds=0.6, drain_jobs=1000, drain_commits=300, process_jobs=60, pick_ups=60, calls=20_000,
+    items=400, sockets=300, lines=50, tick_seconds=1.5,
+)  # fmt: skip
+FULL: Final = Size()
