@@ -47,7 +47,7 @@ def rfc3339(at: float | None) -> str | None:
     """Return a Unix time as an RFC 3339 UTC timestamp with milliseconds."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def cursor_text(epoch: str, number: int) -> str:

@@ -18,10 +18,7 @@ def parse(body: bytes) -> Any:
     over 32, and more than 10,000 values.
     """
     try:
-        text = body.decode("utf-8")
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
-        )
+        value = _decoder.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8.") from None
     except RecursionError:
@@ -56,6 +53,11 @@ def _int(text: str) -> int:
     if len(text) > 20 or abs(value := int(text)) > _MOST:
         raise MalformedRequest("The JSON has a whole number outside of 64 bits.")
     return value
+
+
+_decoder: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
+)
 
 
 def _check(value: Any) -> None:
