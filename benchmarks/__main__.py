@@ -94,7 +94,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="half a minute: to see that it works, not to quote")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} anew")
     parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.write and (options.quick or options.only):
+        parser.error("--write needs the whole run: the file is not to hold half of it, or a smoke test")
+    return options
 
 
 if __name__ == "__main__":

@@ -51,11 +51,12 @@ def run(size: Size) -> Table:
 
 def _round(size: Size, which: str, text: int) -> dict[str, Any]:
     with serving(which, size.folder) as server:
+        before = cpu_seconds(server.pid)
         found: dict[str, Any] = measured(
             "ws_client", size.folder, port=server.port, pid=server.pid, plain=which == "bare", sockets=size.sockets,
             lines=size.lines, seconds=size.tick_seconds, rate=RATE, size=text,
         )  # fmt: skip
-        found["cpu"] = cpu_seconds(server.pid)
+        found["cpu"] = cpu_seconds(server.pid) - before
     return found
 
 

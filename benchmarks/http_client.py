@@ -16,6 +16,8 @@ from benchmarks.machine import CLIENT_CPU, pin
 from benchmarks.processes import LIFE
 
 WARM_UP: Final = 0.4
+#: Seconds between two jobs that are submitted to an idle server, on average.
+IDLE: Final = 0.009
 BODY: Final = b'{"kind":"noop","args":{"title":"Q3 figures","pages":200}}'
 
 
@@ -26,6 +28,11 @@ def request_of(path: str, body: bytes, method: str = "POST") -> bytes:
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def idle(number: int) -> float:
+    """Return how long to wait before a submission: never in step with anything that polls."""
+    return IDLE + 0.01 * (number * 7 % 11 - 5) / 11
 
 
 class Connection(asyncio.Protocol):
@@ -158,7 +165,7 @@ async def pick_up(port: int, jobs: int) -> dict[str, Any]:
     [connection] = await connect(port, Connection, 1)
     bad = 0
     for number in range(jobs):
-        await asyncio.sleep(0.004 + 0.01 * (number * 7 % 11) / 11)  # not in step with anything that polls
+        await asyncio.sleep(idle(number))
         body = b'{"kind":"arrive","args":{"sent":%d}}' % time.monotonic_ns()
         status, _ = await connection.ask("/v1/jobs", body)
         bad += status != 202

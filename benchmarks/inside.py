@@ -11,7 +11,7 @@ from typing import Any, Final
 import uvloop
 
 from benchmarks import plain
-from benchmarks.http_client import begin
+from benchmarks.http_client import IDLE, begin, idle
 from benchmarks.machine import SERVER_CPU, pin
 from benchmarks.shop import arrivals, arrive, shop
 from jalebi.jobs import TERMINAL
@@ -99,17 +99,17 @@ async def processes(jobs: int, workers: int, rounds: int) -> dict[str, Any]:
 async def pick_up(jobs: int) -> dict[str, Any]:
     """Submit one job at a time to an idle worker; beside it the time of a plain commit, before and after."""
     pin(SERVER_CPU)
-    commits = plain.commits(Path(), jobs)
+    commits = plain.commits(Path(), jobs // 2, IDLE)
     shop.configure(database_url=f"sqlite:///{DATABASE}", grace=1)
     returned = []
     async with shop.lifespan():
         for number in range(jobs):
-            await asyncio.sleep(0.004 + 0.01 * (number * 7 % 11) / 11)
+            await asyncio.sleep(idle(number))
             began = time.monotonic_ns()
             await shop.submit(arrive, sent=began)
             returned.append((time.monotonic_ns() - began) / 1e6)
         await asyncio.sleep(0.1)
-    commits += plain.commits(Path(), jobs)
+    commits += plain.commits(Path(), jobs // 2, IDLE)
     return {
         "delays": [delay / 1e6 for delay in arrivals],
         "returned": statistics.median(returned),

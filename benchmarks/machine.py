@@ -31,8 +31,9 @@ def facts(folder: Path) -> list[str]:
     """Return what the figures depend on."""
     names = ("starlette", "uvicorn", "uvloop", "httptools", "websockets", "pydantic", "msgspec")
     cores = f"{os.cpu_count()} cores" + ("" if can_pin() else "; server and client could not be given a core each")
+    system = f"{platform.system()} {platform.release().partition('-')[0]} on {platform.machine()}"
     return [
-        f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.release()} on {platform.machine()}, {cores}",
+        f"{time.strftime('%Y-%m-%d')}, {system}, {cores}",
         f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in names),
         f"database on {file_system(folder)} (the file system of "

@@ -28,7 +28,7 @@ def run(size: Size) -> Table:
     lost = sum(one["bad"] for one in inside + outside)
     table.notes += [
         "The job is on disk and so is its start before its first line runs; plain commit: the median of one row "
-        "inserted with synchronous=FULL by a plain loop, in the same rounds.",
+        "inserted with synchronous=FULL, in the same rounds and with the same pauses.",
         f"shop.submit itself returned after {number(returned)} ms. Jobs lost or refused: {lost}.",
     ]
     return table

@@ -22,8 +22,11 @@ def database(file: Path) -> Any:
     return sqlite.connect(str(file), isolation_level=None)
 
 
-def commits(folder: Path, count: int) -> list[float]:
-    """Insert one row a transaction, synchronous=FULL, in a plain loop; return the seconds of each."""
+def commits(folder: Path, count: int, pause: float = 0.0) -> list[float]:
+    """Insert one row a transaction, synchronous=FULL, in a plain loop; return the seconds of each.
+
+    `pause` is how long to idle before each: a disk and a core that have rested are slower than busy ones.
+    """
     connection = database(folder / "plain.db")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -31,6 +34,8 @@ def commits(folder: Path, count: int) -> list[float]:
         connection.execute("CREATE TABLE IF NOT EXISTS job (id INTEGER PRIMARY KEY, kind TEXT, args TEXT, at REAL)")
         took = []
         for _ in range(count):
+            if pause:
+                time.sleep(pause)
             began = time.perf_counter()
             connection.execute(
                 "INSERT INTO job (kind, args, at) VALUES (?, ?, ?)", ("noop", '{"title":"Q3","pages":200}', began)

@@ -17,7 +17,7 @@ class Size:
     drain_jobs: int = 6000
     drain_commits: int = 1500
     process_jobs: int = 400
-    pick_ups: int = 250
+    pick_ups: int = 200
     calls: int = 60_000
     items: int = 2000
     sockets: int = 1000
