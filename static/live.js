@@ -8,10 +8,8 @@
   const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
   let connection = null;
   let up = false, everUp = false; // hello came on this socket, on any
-  let beat = 5000;
   let last = now(), lastAt = new Date(); // when the last frame came
-  let tried = now();
-  let fetching = false;
+  let beat = 5000, tried = now(), fetching = false;
 
   // The state comes from one clock, the time since the last frame: a half-open connection fires no event.
   function show() {
@@ -26,10 +24,8 @@
     document.body.toggleAttribute("data-old", state !== "live" && everUp);
     const banner = $("#banner");
     banner.hidden = state !== "stale";
-    if (state === "stale") {
-      const since = clock.format(lastAt);
-      banner.textContent = `Not connected since ${since}; what you see may be out of date. Trying again…`;
-    }
+    const since = clock.format(lastAt);
+    banner.textContent = banner.hidden ? "" : `Not connected since ${since}; what you see may be out of date. Trying again…`;
     if (back) $("#say").textContent = `Live again at ${clock.format(new Date())}`;
   }
 
@@ -75,7 +71,8 @@
     up = false;
     show();
     // After these hx-ws does not try again.
-    if ([1000, 1008].includes(event.detail.code) || event.detail.code >= 4000) setTimeout(() => up || fetching || remount(), 2000);
+    const code = event.detail.code;
+    if (code === 1000 || code === 1008 || code >= 4000) setTimeout(() => up || fetching || remount(), 2000);
   });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) last = now(); });
   addEventListener("pageshow", (event) => event.persisted && location.reload());

@@ -107,6 +107,8 @@ def test_python_values_are_args_too() -> None:
 
     assert kind(file_away).validate({"day": date(2026, 1, 31)}) == '{"day":"2026-01-31","note":null}'
     assert refused(kind(file_away), {"day": object()})[0][0] == "/args"
+    assert refused(kind(file_away), {"day": date(2026, 1, 31), "note": [float("nan")]})[0][0] == "/args"
+    assert kind(file_away).validate({"day": date(2026, 1, 31), "note": "NaN"}) == '{"day":"2026-01-31","note":"NaN"}'
     assert refused(kind(file_away), {"day": "soon"})[0][0] == "/args/day"
 
 

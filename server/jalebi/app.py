@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from jalebi.background import log
+from jalebi.errors import UsageError
 from jalebi.kinds import Isolation, Shop
 from jalebi.settings import Settings
 
@@ -38,7 +40,8 @@ class Jalebi(Shop):
         self._user_lifespan = lifespan
         self._rooms: Rooms | None = None
         self._worker: Worker | None = None
-        self._opening: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()
         self._stack: AsyncExitStack | None = None
         if settings:
             Settings(**settings)  # a wrong name is told here, not at the first request
@@ -104,17 +107,38 @@ class Jalebi(Shop):
             await self.close()
 
     async def open(self) -> "Rooms":
-        """Open the rooms in order, once; a mounted shop that nobody opened opens at its first use."""
+        """Open the rooms in order, once; a mounted shop that nobody opened opens at its first use.
+
+        Raises StorageError, and UsageError where the shop is open in another event loop.
+        """
+        if self._loop is not asyncio.get_running_loop():
+            self._change_loop(asyncio.get_running_loop())
         if self._rooms is not None:
             return self._rooms
-        self._opening = self._opening or asyncio.Lock()
         async with self._opening:
-            if self._rooms is None:
-                async with AsyncExitStack() as stack:
-                    rooms = await self._open(stack)
-                    self._stack = stack.pop_all()
-                    self._rooms = rooms
-        return self._rooms
+            return self._rooms or await self._open_all()
+
+    def _change_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._rooms is not None and self._loop is not None:
+            if not self._loop.is_closed():
+                raise UsageError("The shop is open in another event loop; use it from there only.")
+            log.warning("The event loop ended before the shop was closed; `async with shop.lifespan()` closes it")
+            if self._worker is not None:
+                self._worker.abandon()
+            self._rooms.files.close()
+            self._rooms.store.abandon()
+            self._rooms = self._worker = self._stack = None
+        self._loop, self._opening = loop, asyncio.Lock()
+
+    async def _open_all(self) -> "Rooms":
+        try:
+            async with AsyncExitStack() as stack:
+                rooms = await self._open(stack)
+                self._stack = stack.pop_all()
+        except BaseException:
+            self._rooms = self._worker = None
+            raise
+        return rooms
 
     async def _open(self, stack: AsyncExitStack) -> "Rooms":
         # Imported here and not above: child processes import this module for their kinds only.
@@ -139,19 +163,14 @@ class Jalebi(Shop):
         queue = Queue(store, hub, self.kinds, settings, files)
         await stack.enter_async_context(Feed(store, hub))
         await stack.enter_async_context(every(3600.0, files.sweep, "sweeping uploads"))
+        frames = Frames(store.epoch)
+        # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
+        self._rooms = rooms = Rooms(settings, store, hub, queue, files, self.kinds, frames)
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))
         if settings.workers:
             self._worker = await stack.enter_async_context(Worker(queue, self.target).running())
-        return Rooms(
-            settings=settings,
-            store=store,
-            hub=hub,
-            queue=queue,
-            files=files,
-            kinds=self.kinds,
-            frames=Frames(store.epoch),
-        )
+        return rooms
 
     async def drain(self) -> None:
         """Take no new jobs, tell subscribers, and let running jobs end within the grace time."""
@@ -171,8 +190,10 @@ class Jalebi(Shop):
         try:
             await self.drain()
         finally:
-            self._rooms = self._worker = None
-            await stack.aclose()
+            try:
+                await stack.aclose()
+            finally:  # not sooner: whoever comes meanwhile is told of the drain, and opens no second store
+                self._rooms = self._worker = None
 
     @cached_property
     def _starlette(self) -> "Starlette":

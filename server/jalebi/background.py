@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 log = logging.getLogger("jalebi")
@@ -25,23 +25,32 @@ def _ended(task: asyncio.Task[Any]) -> None:
         log.error("%s stopped unexpectedly", task.get_name(), exc_info=error)
 
 
-@asynccontextmanager
-async def every(seconds: float, work: Callable[[], Awaitable[Any]], name: str) -> AsyncIterator[None]:
-    """Do `work` every so many seconds while the context is open; one failure does not end the series."""
+class every:
+    """Do `work` every so many seconds while the context is open; one failure does not end the series.
 
-    async def series() -> None:
+    No generator: a loop that ends with the context still open would close that behind the back of its owner.
+    """
+
+    def __init__(self, seconds: float, work: Callable[[], Awaitable[Any]], name: str) -> None:
+        self._seconds = seconds
+        self._work = work
+        self._name = name
+
+    async def __aenter__(self) -> None:
+        """Begin the series."""
+        self._task = spawn(self._series(), self._name)
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the series."""
+        await cancel(self._task)
+
+    async def _series(self) -> None:
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(self._seconds)
             try:
-                await work()
+                await self._work()
             except Exception:
-                log.exception("%s failed; it is tried again in %s s", name, seconds)
-
-    task = spawn(series(), name)
-    try:
-        yield
-    finally:
-        await cancel(task)
+                log.exception("%s failed; it is tried again in %s s", self._name, self._seconds)
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:

@@ -54,7 +54,12 @@ class JobContext:
         """Say how far the job is: `done` of `total`, in `unit`s. Never blocks; only the newest position is kept."""
         if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
             raise ValueError("progress needs finite numbers")
-        self._link.progress(float(done), None if total is None else float(total), message, unit)
+        self._link.progress(
+            float(done),
+            None if total is None else float(total),
+            None if message is None else str(message),
+            None if unit is None else str(unit),
+        )
 
     @overload
     def track(

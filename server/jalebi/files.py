@@ -72,7 +72,8 @@ class Files:
         folder = self.of_job(job_id)
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / staged.name
-        os.replace(staged, target)
+        if staged.exists() or not target.exists():  # else a try before this has adopted it
+            os.replace(staged, target)
         return str(target.relative_to(self.root))
 
     def drop_job(self, job_id: str) -> None:

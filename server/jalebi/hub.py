@@ -120,6 +120,8 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
         self._last_tick = 0.0
         self.number = 0  # of the event last published
+        self.purges = 0  # how many jobs were deleted; the last of them by id
+        self._purged: deque[str] = deque(maxlen=ROOM)
         self.closed = False
 
     @property
@@ -175,8 +177,14 @@ class Hub:
 
     def purged(self, job_id: str) -> None:
         """Let the readers of a job that was deleted finish what they have and stop."""
+        self.purges += 1
+        self._purged.append(job_id)
         for mailbox in self._by_job.get(job_id, ()):
             mailbox.close()
+
+    def purged_since(self, purges: int) -> list[str]:
+        """Return the ids of the jobs that were deleted since there were `purges`, as far as they are remembered."""
+        return list(self._purged)[-(self.purges - purges) :] if self.purges > purges else []
 
     def progress(self, job_id: str) -> Progress | None:
         """Return the newest progress of a running job of this server."""

@@ -97,7 +97,10 @@ class Kind:
         """
         try:
             # Through JSON and strictly, so that what is accepted is what the published schema says.
-            parsed = self.model.model_validate_json(to_json(args), strict=True)
+            text = to_json(args)
+            if b"NaN" in text or b"Infinity" in text:  # it may be a value, and then it would be stored as null
+                json.loads(text, parse_constant=_no_constant)
+            parsed = self.model.model_validate_json(text, strict=True)
             return parsed.model_dump_json(by_alias=True)
         except ValidationError as error:
             raise ValidationFailed(
@@ -208,6 +211,10 @@ def fault(error: ErrorDetails, value: Any, pointer: str = "") -> dict[str, str]:
     if error["type"] == "extra_forbidden":
         return {"pointer": pointer, "detail": "There is no such field."}
     return {"pointer": pointer, "detail": error["msg"].removeprefix("Value error, ")}
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _short(error: BaseException) -> str:

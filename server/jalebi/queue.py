@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from jalebi.background import log
 from jalebi.errors import Draining, NotFound, ValidationFailed
 from jalebi.events import Outlook
 from jalebi.files import Files
@@ -19,6 +20,10 @@ from jalebi.store.attempts import Claim
 from jalebi.store.verbs import gone
 
 __all__ = ["Order", "Queue"]
+
+#: Seconds before the next attempt where the kind does not say, and the most that it can say.
+BACKOFF: Final = 2.0
+MAX_DELAY: Final = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +179,13 @@ class Queue:
 
     def delay(self, job: Job) -> float:
         """Return the seconds to wait after a job's present attempt has failed."""
-        policy = self.kinds.named(job.kind).backoff if job.kind in self.kinds else 2.0
-        return backoff(policy, max(1, job.tries))
+        policy = self.kinds.named(job.kind).backoff if job.kind in self.kinds else BACKOFF
+        try:
+            seconds = backoff(policy, max(1, job.tries))
+        except Exception as error:  # a kind's own callable: it must not stop a rescue, nor the server's start
+            log.error("The backoff of %s failed: %r; %g s are used", job.kind, error, BACKOFF)
+            return BACKOFF
+        return min(seconds, MAX_DELAY)
 
     def _new(self, kind: Kind, order: Order, args: str) -> Job:
         now = self.store.clock()

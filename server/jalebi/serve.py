@@ -3,11 +3,15 @@
 import asyncio
 import ipaddress
 import logging
+import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -18,6 +22,8 @@ from jalebi.errors import UsageError
 from jalebi.settings import Settings
 
 log = logging.getLogger("jalebi")
+#: Seconds for which the server waits for threads that jobs have left behind.
+LINGER: Final = 0.5
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -85,14 +91,17 @@ def serve(shop: Jalebi) -> None:
         ws=Socket,
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,  # it halves the fan-out and doubles the memory of a connection
-        timeout_graceful_shutdown=3,  # uvicorn's own default waits for ever while a socket is open
+        timeout_graceful_shutdown=2,  # uvicorn's own default waits for ever while a socket is open
         server_header=False,
         proxy_headers=False,
     )
     runner = asyncio.Runner(loop_factory=_loop_factory())
+    threads = ThreadPoolExecutor(thread_name_prefix="asyncio")
     try:
         with runner:
+            runner.get_loop().set_default_executor(threads)
             runner.run(_run(Server(config, shop), shop, listening))
+            _leave(threads)
     finally:
         listening.close()
 
@@ -104,6 +113,21 @@ async def _run(server: Server, shop: Jalebi, listening: socket.socket) -> None:
         await server.serve(sockets=[listening])
     finally:
         await shop.close()
+
+
+def _leave(threads: ThreadPoolExecutor) -> None:
+    """End the process here where a job has left a thread behind: the loop and the interpreter would wait for it."""
+    threads.shutdown(wait=False, cancel_futures=True)
+    until = time.monotonic() + LINGER
+    ours = {threading.current_thread(), threading.main_thread()}
+    others = [thread for thread in threading.enumerate() if not thread.daemon and thread not in ours]
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
+        log.warning("A job has left a thread running; the server does not wait for it")
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)  # all is stored and closed
 
 
 def bind(settings: Settings) -> socket.socket:

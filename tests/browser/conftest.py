@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 
-from tests.support import ServerProcess
+from tests.support import ServerProcess, eventually
 
 SHOP = Path(__file__).with_name("shop.py")
 CHROMIUM = "/usr/bin/chromium"
@@ -56,7 +56,7 @@ class Kitchen:
         shutil.copy(SHOP, folder / "shop.py")
         self.folder = folder
         self._arguments = ("serve", "shop.py", *arguments)
-        self._env = {"JALEBI_GRACE": "0", "JALEBI_CONCURRENCY": "6", **(env or {})}
+        self._env = {"JALEBI_GRACE": "0", "JALEBI_CONCURRENCY": "50", **(env or {})}
         self.start(0)
 
     def start(self, port: int) -> None:
@@ -80,15 +80,15 @@ class Kitchen:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    def job(self, job_id: str, wait: int = 15) -> dict[str, Any]:
-        """Return a job once it is over, or after a while."""
-        with self.api() as client:
-            while True:
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job once it is over."""
+
+        async def over() -> dict[str, Any] | None:
+            with self.api() as client:
                 found = client.get(f"/v1/jobs/{job_id}").json()
-                if found["state"] in {"completed", "failed", "cancelled"} or not wait:
-                    return dict(found)
-                tag = client.get(f"/v1/jobs/{job_id}").headers["etag"]
-                client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": tag, "Prefer": f"wait={wait}"})
+            return found if found["state"] in {"completed", "failed", "cancelled"} else None
+
+        return await eventually(over)
 
     def open_gate(self, name: str) -> None:
         """Let the jobs that wait at a gate go through."""

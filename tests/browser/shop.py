@@ -38,6 +38,12 @@ async def gate(ctx: JobContext, name: str) -> str:
     return "through"
 
 
+@shop.job(queue="counter", max_running=1)
+async def counter(ctx: JobContext, name: str) -> str:
+    """Let one through at a time."""
+    return await gate(ctx, name)
+
+
 @shop.job(max_attempts=1)
 async def spill(message: str = "it <b>spilled</b>") -> None:
     """Fail."""

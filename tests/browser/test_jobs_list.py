@@ -143,5 +143,3 @@ async def test_what_a_reader_does_in_the_list_is_not_disturbed(reader: Reader) -
     await expect(row(page, job)).to_have_attribute("data-state", "cancelled")
     await expect(link).to_be_focused()
     await expect(page.get_by_label("Search")).to_have_value("half a wo")
-
-

@@ -135,6 +135,13 @@ async def test_a_write_that_the_disk_refuses_is_a_503_and_the_next_one_is_taken(
         assert kept.id in {job.id for job in await store.claim(claim())}
 
 
+async def test_a_read_that_the_database_does_not_answer_is_a_503(tmp_path: Path) -> None:
+    async with Store(f"sqlite:///{tmp_path / 'a.db'}") as store:
+        with pytest.raises(StorageUnavailable, match="no such table"):
+            await store.read(lambda connection: connection.exec_driver_sql("SELECT * FROM absent").all())
+        assert await store.read(reads.last_number) == 0
+
+
 async def test_every_commit_is_synced_and_only_the_writer_checkpoints(tmp_path: Path) -> None:
     async with Store(f"sqlite:///{tmp_path / 'a.db'}") as store:
         pragma = store._connection.execute

@@ -1,4 +1,4 @@
-"""Speaks HTTP byte by byte, where a client would be too polite."""
+"""Reads problem documents, and speaks HTTP byte by byte where a client would be too polite."""
 
 import asyncio
 import json
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
+
 from tests.support import PATIENCE, Live
+
+URN = "urn:jalebi:problem:"
 
 
 @dataclass
@@ -54,3 +58,15 @@ def post(path: str, body: bytes, content_type: str | None = "application/json") 
     """Return a POST as bytes."""
     kind = f"Content-Type: {content_type}\r\n" if content_type is not None else ""
     return f"POST {path} HTTP/1.1\r\nHost: here\r\n{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def problem(answer: httpx2.Response, status: int, kind: str) -> dict[str, Any]:
+    """Return the problem document of an answer, which must be of that status and type."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["type"] == (kind if kind == "about:blank" else URN + kind)
+    assert found["status"] == status
+    assert found["title"]
+    assert found["detail"]
+    return found

@@ -8,8 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support import Live
-from tests.web.raw import exchange
-from tests.web.test_jobs import problem
+from tests.web.raw import exchange, problem
 
 ODD_NAMES = [
     "plain.txt", "with space", "a%2Fb", "100%.txt", "q?x#y&z=1;.txt", "☃.bin", "é" * 100, 'quo"te', "it's", "...",

@@ -10,8 +10,7 @@ from websockets.exceptions import InvalidStatus
 from jalebi.web import ROUTES
 from tests.support import Live, serving
 from tests.targets.quick import quick_shop
-from tests.web.raw import exchange
-from tests.web.test_jobs import problem
+from tests.web.raw import exchange, problem
 
 TOKEN = "sugar-and-saffron"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

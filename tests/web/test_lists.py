@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support import Live
-from tests.web.test_jobs import problem
+from tests.web.raw import problem
 
 
 async def ids(live: Live, **query: Any) -> list[str]:

@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from jalebi import Jalebi
 from tests.support import Live, serving
 from tests.targets.quick import quick_shop
-from tests.web.test_jobs import problem
+from tests.web.raw import problem
 
 PREFIX = "/tools/jobs"
 

@@ -11,7 +11,7 @@ from jalebi import errors
 from jalebi.errors import Problem, StorageError, ValidationFailed
 from jalebi.web.answers import problem_answer, problem_of
 from tests.support import Live
-from tests.web.test_jobs import problem
+from tests.web.raw import problem
 
 TYPES = {
     "malformed-request": 400, "unauthorized": 401, "forbidden": 403, "not-found": 404, "job-not-finished": 409,

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 
 from jalebi.background import log, spawn
 from jalebi.context import clean_text
+from jalebi.errors import StorageUnavailable
 from jalebi.files import stage
-from jalebi.jobs import Failed, Job, Outcome, Progress, Released, Stopped, failure
+from jalebi.jobs import Completed, Failed, Job, Outcome, Progress, Released, Stopped, failure
 from jalebi.kinds import Kind
 from jalebi.queue import Queue
 
@@ -34,8 +35,10 @@ class Attempt:
         self.renewed_at = time.monotonic()
         self._on_stop: Callable[[], object] | None = None
         self._clock: asyncio.TimerHandle | None = None
+        self._ended = False
         self._pending: set[asyncio.Task[bool]] = set()
         self._dropped = 0
+        self._fault: BaseException | None = None
         self._sample: tuple[float, float] | None = None
         self._rate: float | None = None
 
@@ -58,12 +61,15 @@ class Attempt:
 
     def over(self) -> None:
         """The function has ended: nothing is left to stop."""
+        self._ended = True
         self._on_stop = None
         if self._clock is not None:
             self._clock.cancel()
 
     def report(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
         """Take the newest position; what it leaves out of total and unit stays as it was."""
+        if self._ended or self.reason == "lost":  # a thread that the job has left behind, or that of a later attempt
+            return
         now = self.queue.store.clock()
         before = self.progress
         if before is not None:
@@ -96,12 +102,27 @@ class Attempt:
         if len(self._pending) >= self.queue.settings.max_log_lines:
             self._dropped += 1
             return
-        self._keep(self.queue.log(self.job, level, message))
+        self._keep(self._store_line(level, message))
+
+    async def _store_line(self, level: str, message: str) -> bool:
+        try:
+            return await self.queue.log(self.job, level, message)
+        except StorageUnavailable:
+            self._dropped += 1  # kept back, the lines of a full disk would fill the memory too
+            return True
 
     def attach(self, staged: Path, size: int, name: str, media_type: str | None) -> None:
         """Take a file whose content is staged."""
         kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        self._keep(self.queue.attach(self.job, staged, size, name, kind))
+        self._keep(self._store_file(staged, size, name, kind))
+
+    async def _store_file(self, staged: Path, size: int, name: str, media_type: str) -> bool:
+        while self.reason != "lost":
+            try:
+                return await self.queue.attach(self.job, staged, size, name, media_type)
+            except StorageUnavailable:
+                await asyncio.sleep(1.0)  # the content lies on disk already; only its row waits
+        return False
 
     def stage(self, source: Path | bytes) -> tuple[Path, int]:
         """Copy a file's content into the staging folder; any thread may call this."""
@@ -114,7 +135,10 @@ class Attempt:
 
     def _kept(self, task: "asyncio.Task[bool]") -> None:
         self._pending.discard(task)
-        if not task.cancelled() and task.exception() is None and task.result() is False:
+        if task.cancelled():
+            return
+        self._fault = self._fault or task.exception()
+        if task.exception() is None and task.result() is False:
             self.stop("lost")
 
     @property
@@ -124,9 +148,13 @@ class Attempt:
 
     async def flush(self) -> None:
         """Wait until every line and file is stored."""
+        await self._stored()
         if self._dropped:
-            self._keep(self.queue.log(self.job, "warning", f"{self._dropped} log lines were dropped."))
-            self._dropped = 0
+            dropped, self._dropped = self._dropped, 0
+            self._keep(self._store_line("warning", f"{dropped} log lines were dropped."))
+            await self._stored()
+
+    async def _stored(self) -> None:
         while self._pending:
             await asyncio.wait(self._pending)
 
@@ -144,6 +172,9 @@ class Attempt:
                 message = f"The attempt took longer than its {self.job.timeout:g} s."
                 traceback = outcome.error.get("traceback") if isinstance(outcome, Failed) else None
                 return self.failed(failure("Timeout", message, traceback))
+            case None if self._fault is not None and isinstance(outcome, Completed):
+                message = f"What the job logged or attached could not be kept: {self._fault}"
+                return self.failed(failure(type(self._fault).__name__, message))
             case "drain" if not isinstance(outcome, Failed) or outcome.error.get("type") in STOPPED_BY_US:
                 return Released() if not _finished(outcome) else outcome
             case _:
@@ -151,12 +182,7 @@ class Attempt:
 
     def failed(self, error: dict[str, Any], *, retry: bool = True) -> Failed:
         """Return the outcome of a failure, with the wait before the next attempt."""
-        try:
-            delay = self.queue.delay(self.job)
-        except Exception as broken:
-            log.error("The backoff of %s failed: %r; 2 s are used", self.kind.name, broken)
-            delay = 2.0
-        return Failed(error, retry=retry, delay=delay)
+        return Failed(error, retry=retry, delay=self.queue.delay(self.job))
 
 
 #: Errors that an attempt ends with because it was stopped, not by its own fault.

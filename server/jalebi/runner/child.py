@@ -27,6 +27,7 @@ class Pipe:
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
+        self.forked = False  # whether this is a copy that the job has made of its process
         self._lock = threading.Lock()
         self._latest: tuple[Any, ...] | None = None
         self._pulse = threading.Event()
@@ -79,6 +80,15 @@ class Pipe:
         """Return the folder of the files uploaded for this job."""
         return self.folder
 
+    def cut_off(self, commands: BinaryIO) -> None:
+        """Take the pipes from a copy of the process: it must not speak for the job, nor keep them open after it."""
+        self.forked = True
+        self._lock = threading.Lock()  # somebody may have held it as the copy was made
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for pipe in (self._out, commands):
+            os.dup2(nothing, pipe.fileno(), inheritable=False)
+        os.close(nothing)
+
 
 def main() -> None:
     """Serve the parent until it goes or says so."""
@@ -87,6 +97,8 @@ def main() -> None:
     commands = os.fdopen(os.dup(0), "rb")
     pipe = Pipe(os.fdopen(os.dup(1), "wb"))
     _detach_standard_streams()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: pipe.cut_off(commands))
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, pipe, inbox), name="jalebi-commands", daemon=True).start()
     running = threading.Event()
@@ -103,6 +115,8 @@ def main() -> None:
             answer = _run(finder, order, pipe)
         except BaseException as error:
             answer = _failure(error)
+        if pipe.forked:  # the job's own `os.fork` has come to its end
+            os._exit(0 if answer["t"] == "completed" else 1)
         running.clear()
         answer["clean"] = threading.active_count() <= 3
         pipe.send(answer)
@@ -117,11 +131,22 @@ def die_with(parent: int) -> None:
 
 
 def _detach_standard_streams() -> None:
+    _close_copies()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+
+def _close_copies() -> None:
+    # uvloop leaves its ends open under other numbers, for every process that the job starts to inherit.
+    for number in range(3, 1024):
+        with suppress(OSError):
+            if not os.get_inheritable(number):
+                continue  # ours
+            if os.path.sameopenfile(number, 0) or os.path.sameopenfile(number, 1):
+                os.close(number)
 
 
 def _listen(commands: BinaryIO, pipe: Pipe, inbox: "queue.SimpleQueue[dict[str, Any]]") -> None:

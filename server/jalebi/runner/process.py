@@ -19,6 +19,8 @@ from jalebi.runner.attempt import Attempt
 JOBS_PER_CHILD: Final = 200
 #: Log lines and files of a job that may wait to be stored before its pipe is read on.
 BACKLOG: Final = 500
+#: Seconds for which a child may import the target.
+START_TIMEOUT: Final = 120.0
 
 
 class Child:
@@ -70,8 +72,7 @@ class Child:
     async def end(self) -> int:
         """Kill the child with what it started; return its exit code."""
         self.healthy = False
-        if self.process.returncode is None:
-            self.signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)  # also where it has ended itself: what it started has not
         return await self.process.wait()
 
 
@@ -111,22 +112,44 @@ class Children:
         """End every child."""
         self._closed = True
         for child in list(self._all):
-            await child.end()
+            if child.process.returncode is None:
+                await child.end()
         self._all.clear()
         self._idle.clear()
+
+    def abandon(self) -> None:
+        """Kill every child where the event loop that could wait for it is no more."""
+        self._closed = True
+        for child in self._all:
+            child.signal(signal.SIGKILL)
 
     async def _start(self) -> Child:
         child = await Child.start(self._where, self._line_limit)
         self._all.add(child)
-        ready = await child.receive()
-        if ready is None:
-            code = await child.end()
-            raise ChildError(f"The child process could not start: it {how_it_ended(code)}.")
-        if ready["error"]:
+        trouble: str | None = "The server is shutting down."
+        try:
+            if not self._closed:  # it may have been closed while the child came to life
+                trouble = await self._trouble(child)
+        except BaseException:
+            child.signal(signal.SIGKILL)
+            raise
+        if trouble:
             await child.end()
             self._all.discard(child)
-            raise ChildError(ready["error"])
+            raise ChildError(trouble)
         return child
+
+    @staticmethod
+    async def _trouble(child: Child) -> str | None:
+        """Wait until a child has imported the target; return what went wrong, as one sentence, or None."""
+        try:
+            ready = await asyncio.wait_for(child.receive(), START_TIMEOUT)
+        except TimeoutError:
+            return f"The child process could not start: it took over {START_TIMEOUT:g} s to import the target."
+        if ready is None:
+            return f"The child process could not start: it {how_it_ended(await child.end())}."
+        error: str | None = ready["error"]
+        return error
 
 
 class ChildError(Exception):
@@ -148,7 +171,7 @@ async def run_in_process(attempt: Attempt, children: Children) -> Outcome:
     try:
         child.send(_order(attempt))
         return await _follow(attempt, child)
-    except asyncio.CancelledError:
+    except BaseException:  # it still runs the job
         child.healthy = False
         raise
     finally:
@@ -207,6 +230,7 @@ async def _stop(attempt: Attempt, child: Child) -> None:
     child.send({"t": "cancel"})
     asked = time.monotonic()
     await asyncio.sleep(grace / 2)
+    child.healthy = False  # the signal may find the job at its end, and then ends the idle child
     child.signal(signal.SIGTERM)
     await asyncio.sleep(max(0.0, grace - (time.monotonic() - asked)))
     log.warning("Job %s (%s) did not stop in %g s; its process is killed", attempt.job.id, attempt.kind.name, grace)

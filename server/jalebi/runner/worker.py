@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 from jalebi.background import cancel, every, log, spawn
@@ -21,7 +21,9 @@ from jalebi.store.attempts import Claim
 RESCUE_EVERY: Final = 5.0
 SAVE_EVERY: Final = 1.0
 #: Seconds that attempts get to end after a drain has stopped them.
-LAST_MOMENTS: Final = 2.0
+LAST_MOMENTS: Final = 1.5
+#: Seconds by which a timer may come early (uvloop counts whole milliseconds).
+TIMER_SLACK: Final = 0.005
 
 
 class Worker:
@@ -58,7 +60,7 @@ class Worker:
             rooms.push_async_callback(self._children.close)
             rooms.enter_context(Watchdog(queue.settings.block_warning, self._blame))
             await rooms.enter_async_context(every(queue.settings.lease / 3, self._renew, "renewing leases"))
-            await rooms.enter_async_context(every(RESCUE_EVERY, queue.rescue, "rescuing jobs"))
+            await rooms.enter_async_context(every(RESCUE_EVERY, self._rescue, "rescuing jobs"))
             await rooms.enter_async_context(every(SAVE_EVERY, self._save, "saving progress"))
             if any(kind.isolation == "process" for kind in queue.kinds.all()):
                 spawn(self._warm(), "warming a child process")
@@ -82,11 +84,18 @@ class Worker:
             # A process that ignores its stop is killed when the children are closed; a thread ends with us.
             if not await self._empties_within(LAST_MOMENTS):
                 await self._hand_back()
+                self._attempts.clear()
+                self._idle.set()
+
+    def abandon(self) -> None:
+        """End the children where the event loop that knew them is no more."""
+        self._children.abandon()
 
     async def _end_claiming(self, claiming: "asyncio.Task[None]") -> None:
         if claiming.done():
             return
-        await self.queue.store.nudge()  # what was claimed before the withdrawal still arrives
+        with suppress(StorageUnavailable):
+            await self.queue.store.nudge()  # what was claimed before the withdrawal still arrives
         await asyncio.sleep(0)
         await cancel(claiming)
         self._claiming = None
@@ -105,8 +114,11 @@ class Worker:
     async def _hand_back(self) -> None:
         for attempt in list(self._attempts.values()):
             outcome = attempt.judge(Released())
-            if outcome is not None:
-                await self.queue.settle(attempt.job, outcome, attempt.progress)
+            try:
+                if outcome is not None:
+                    await self.queue.settle(attempt.job, outcome, attempt.progress)
+            except StorageUnavailable:
+                log.warning("Job %s could not be handed back; the next start takes it back", attempt.job.id)
             attempt.stop("lost")
 
     async def _claim_jobs(self) -> None:
@@ -119,11 +131,13 @@ class Worker:
                 kinds=lambda: {kind.name: kind.max_running for kind in self.queue.kinds.all()},
                 caps=lambda: self._rates.caps(time.monotonic()),
             )
-            wait = self._rates.wait(time.monotonic())
-            timer = None if wait is None else asyncio.get_running_loop().call_later(wait, self._look_again)
+            wait, loop = self._rates.wait(time.monotonic()), asyncio.get_running_loop()
+            timer = None if wait is None else loop.call_later(wait + TIMER_SLACK, self._look_again)
             try:
                 started = await self.queue.claim(self._claim)
-            except StorageUnavailable:
+            except Exception as error:
+                if not isinstance(error, StorageUnavailable):
+                    log.exception("Claiming jobs failed; it is tried again")
                 await asyncio.sleep(1.0)
                 continue
             finally:
@@ -138,6 +152,8 @@ class Worker:
         for job in started:
             self._rates.started(job.kind, time.monotonic())
             attempt = Attempt(job, self.queue.kinds.named(job.kind), self.queue)
+            if (before := self._attempts.get(job.id)) is not None:
+                before.stop("lost")  # and nobody has told it yet
             self._attempts[job.id] = attempt
             self._free -= 1
             spawn(self._work(attempt), f"attempt {job.attempt} of job {job.id}")
@@ -149,8 +165,8 @@ class Worker:
     async def _work(self, attempt: Attempt) -> None:
         try:
             outcome = await self._run(attempt)
-            await attempt.flush()
             attempt.settling = True
+            await attempt.flush()
             judged = attempt.judge(outcome)
             if judged is not None:
                 await self._settle(attempt, judged)
@@ -199,9 +215,10 @@ class Worker:
         if attempt is not None and attempt.job.attempt == job.attempt:
             attempt.stop("cancel")
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
+        """Renew every lease; False where the store did not take it."""
         if not self._attempts:
-            return
+            return True
         asked = dict(self._attempts)
         now = time.monotonic()
         lease = self.queue.settings.lease
@@ -209,9 +226,10 @@ class Worker:
             held = await self.queue.store.renew([(a.job.id, a.job.attempt) for a in asked.values()], lease)
         except StorageUnavailable:
             for attempt in asked.values():
-                if now - attempt.renewed_at > lease * 2 / 3:  # by our own clock, before the lease ends
+                # By our own clock, before the lease ends. An outcome that waits for the disk is fenced: no harm.
+                if not attempt.settling and now - attempt.renewed_at > lease * 2 / 3:
                     attempt.stop("lost")
-            return
+            return False
         states = {job.id: job for job in held}
         for job_id, attempt in asked.items():
             job = states.get(job_id)
@@ -222,20 +240,29 @@ class Worker:
             attempt.renewed_at = now
             if job.state is State.CANCELLING:
                 attempt.stop("cancel")
+        return True
+
+    async def _rescue(self) -> None:
+        # Ours first: after a pause (the loop was held, the machine slept) their leases are over too, and yet they run.
+        if await self._renew():
+            with suppress(StorageUnavailable):  # the store has said so
+                await self.queue.rescue()
 
     async def _save(self) -> None:
         saving = [attempt for attempt in self._attempts.values() if attempt.unsaved and attempt.progress]
         for attempt in saving:
             attempt.unsaved = False
-        await asyncio.gather(
-            *(self.queue.store.save_progress(a.job.id, a.job.attempt, a.progress) for a in saving if a.progress)
-        )
+        with suppress(StorageUnavailable):
+            await asyncio.gather(
+                *(self.queue.store.save_progress(a.job.id, a.job.attempt, a.progress) for a in saving if a.progress)
+            )
 
     async def _warm(self) -> None:
         try:
             await self._children.warm()
         except Exception as error:
-            log.error("%s", error)
+            if not self._draining:
+                log.error("%s", error)
 
     def _blame(self, task: "asyncio.Task[object] | None", where: str, held: float) -> None:
         name = task.get_name() if task else ""

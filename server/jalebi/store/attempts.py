@@ -11,6 +11,8 @@ from jalebi.store.rows import states, text
 from jalebi.store.writer import PARKED, Op, Tx
 
 PAGE: Final = 500
+#: Kinds up to which each is looked for by itself, so that no line of jobs that may not start now is read through.
+FEW_KINDS: Final = 64
 _ACTIVE: Final = states(ACTIVE)
 
 
@@ -150,10 +152,11 @@ class SettleFenced(Fenced):
         moved: list[Job] = []
         results: list[tuple[str, str]] = []
         for op in ops:
-            job = heads.pop(op.job_id, None)
+            job = heads.get(op.job_id)
             if job is None or not op.holds(job):
                 answers.append(None)
                 continue
+            del heads[op.job_id]
             job = tx.announce(jobs.settled(job, op.outcome, now=tx.now, progress=op.progress))
             if job.state is State.COMPLETED and isinstance(op.outcome, Completed):
                 results.append((job.id, op.outcome.result))
@@ -228,7 +231,9 @@ class Claim(Op):
             running = tx.execute(f"SELECT count(*) FROM job WHERE kind = ? AND state IN {_ACTIVE}", kind).fetchone()[0]
             caps[kind] = min(caps.get(kind, most), max(0, most - running))
         open_kinds = [kind for kind in kinds if kind not in caps]
-        ready = self._ready(tx, open_kinds, free)
+        ready: list[tuple[str, int]] = []
+        for group in [[kind] for kind in open_kinds] if len(open_kinds) <= FEW_KINDS else [open_kinds]:
+            ready.extend(self._ready(tx, group, free))
         for kind, room in caps.items():
             if room > 0 and kind in kinds:
                 ready.extend(self._ready(tx, [kind], min(free, room)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from jalebi.errors import StorageError
+from jalebi.errors import StorageError, StorageUnavailable
 from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
 from jalebi.store import attempts, verbs
@@ -62,7 +64,8 @@ class Store:
     async def __aenter__(self) -> "Store":
         """Open the database and bring it up to date. Raises StorageError with one sentence."""
         if self.path is not None:
-            self._file_lock = FileLock(Path(f"{self.path}-lock"))
+            # By its real name: a link to the file must not let a second server in.
+            self._file_lock = FileLock(Path(f"{os.path.realpath(self.path)}-lock"))
             self._file_lock.acquire(self.path)
         try:
             self._open()
@@ -123,6 +126,16 @@ class Store:
         for claim in self._parked:
             if claim.future is not None and not claim.future.done():
                 claim.future.cancel()
+        self._release()
+
+    def abandon(self) -> None:
+        """Do the same where the event loop in which the store was opened is no more."""
+        if self._opened and self._writer is not None:
+            self._opened = False
+            self._writer.abandon()
+            self._release()
+
+    def _release(self) -> None:
         self._threads.shutdown(wait=True)
         self._engine.dispose()
         with suppress(sqlite.Error), closing(self._connection) as connection:
@@ -132,12 +145,18 @@ class Store:
             self._file_lock.release()
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Run a query of `reads` beside the writer and the event loop."""
+        """Run a query of `reads` beside the writer and the event loop. Raises StorageUnavailable."""
+        if not self._opened:
+            raise StorageUnavailable("The server is shutting down.", headers={"Retry-After": "1"})
 
         def work() -> T:
             # A database in memory has one connection only: it is lent out between transactions.
-            with self._lock if self.path is None else nullcontext(), self._engine.connect() as connection:
-                return query(connection)
+            try:
+                with self._lock if self.path is None else nullcontext(), self._engine.connect() as connection:
+                    return query(connection)
+            except DatabaseError as error:
+                detail = f"The database did not answer: {error.orig}."
+                raise StorageUnavailable(detail, headers={"Retry-After": "5"}) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
@@ -228,18 +247,19 @@ class Store:
         assert writer is not None
         if writer.due_at is not None and writer.due_at <= tx.now:
             writer.due_at = attempts.promote(tx)
-        looking = tx.queued or tx.freed
-        for op in ops:
-            if isinstance(op, attempts.Claim):
-                self._parked.append(op)
-                looking = True
-            looking |= isinstance(op, attempts.Nudge)
-        if not looking or not self._parked:
+        arrived = [op for op in ops if isinstance(op, attempts.Claim)]
+        claims = [*self._parked, *arrived]
+        looking = tx.queued or tx.freed or arrived or any(isinstance(op, attempts.Nudge) for op in ops)
+        if not looking or not claims:
             return []
         answers: list[tuple[Op, Any]] = []
-        for claim in list(self._parked):
+        waiting: list[attempts.Claim] = []
+        for claim in claims:
             started = claim.take(tx)
             if started or claim.withdrawn:
-                self._parked.remove(claim)
                 answers.append((claim, started))
+            else:
+                waiting.append(claim)
+        # Only now is it known who waits: a transaction that is undone has met no claim and taken in none.
+        tx.committed.append(lambda: setattr(self, "_parked", waiting))
         return answers

@@ -124,7 +124,7 @@ class Delete(Op):
         heads = tx.heads(list({op.job_id for op in ops}))
         answers: list[Any] = []
         for op in ops:
-            job = heads.pop(op.job_id, None)
+            job = heads.get(op.job_id)
             if job is None:
                 answers.append(gone(op.job_id))
                 continue
@@ -133,6 +133,8 @@ class Delete(Op):
             except JalebiError as error:
                 answers.append(error)
                 continue
+            del heads[op.job_id]
+            tx.purged.add(job.id)
             tx.execute("DELETE FROM job WHERE id = ?", job.id)
             for table in ("event", "result", "file"):
                 tx.execute(f"DELETE FROM {table} WHERE job_id = ?", job.id)

@@ -67,9 +67,11 @@ class Tx:
         self.connection = connection
         self.now = now
         self.events: list[Event] = []
+        self.purged: set[str] = set()  # jobs deleted here: what the same transaction did to them leaves no rows
         self.queued = False  # whether a job came into line
         self.freed = False  # whether an attempt ended
         self.due_at: float | None = None  # the soonest time at which a job of this transaction comes due
+        self.committed: list[Callable[[], object]] = []  # what is to be done once it is on disk
         self.number = last_number
         self._pulse = dict.fromkeys(("created", "completed", "failed", "cancelled"), 0)
 
@@ -112,6 +114,7 @@ class Tx:
             (e.number, e.job.id, e.seq, e.type, e.at, e.extra["log"]["line"] if e.type == "log" and e.extra else None,
              event_body(e))
             for e in self.events
+            if e.job.id not in self.purged
         ]  # fmt: skip
         self.execute(_EVENTS, encode(rows).decode())
         self.execute("UPDATE meta SET value = ? WHERE name = 'number'", str(self.number))
@@ -139,7 +142,8 @@ class Writer:
         self._clock = clock
         self._upkeep = upkeep
         self._published = published
-        self._inbox: queue.SimpleQueue[Op | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[list[Op] | None] = queue.SimpleQueue()
+        self._outbox: list[Op] = []
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="jalebi-writer", daemon=True)
         self._number = int(connection.execute("SELECT value FROM meta WHERE name = 'number'").fetchone()[0])
@@ -159,17 +163,37 @@ class Writer:
             future.set_exception(StorageUnavailable("The server is shutting down.", headers={"Retry-After": "1"}))
             return future
         op.future = future
-        self._inbox.put(op)
+        self._outbox.append(op)
+        if len(self._outbox) == 1:
+            self._loop.call_soon(self._hand_in)
         return future
+
+    def _hand_in(self) -> None:
+        # Once a turn of the loop: to wake the thread for each operation would cost more than to write it.
+        ops, self._outbox = self._outbox, []
+        if ops:
+            self._inbox.put(ops)
 
     async def close(self) -> None:
         """Write what was handed in, then stop. Closing twice is safe."""
-        if self._closed:
-            return
+        if not self._closed:
+            self._end()
+            await self._loop.run_in_executor(None, self._join)
+
+    def abandon(self) -> None:
+        """Do the same where the event loop is no more; nobody is answered."""
+        if not self._closed:
+            self._end()
+            self._join()
+
+    def _end(self) -> None:
         self._closed = True
+        self._hand_in()
         self._inbox.put(None)
+
+    def _join(self) -> None:
         if self._thread.ident is not None:
-            await self._loop.run_in_executor(None, self._thread.join)
+            self._thread.join()
 
     def _run(self) -> None:
         last = False
@@ -191,12 +215,12 @@ class Writer:
         wait = None if self.due_at is None else min(max(0.0, self.due_at - self._clock()), 3600.0)
         ops: list[Op] = []
         with suppress(queue.Empty):
-            op = self._inbox.get(timeout=wait)
-            while op is not None:
-                ops.append(op)
+            arrived = self._inbox.get(timeout=wait)
+            while arrived is not None:
+                ops.extend(arrived)
                 if len(ops) >= MOST_AT_ONCE:
                     break
-                op = self._inbox.get_nowait()
+                arrived = self._inbox.get_nowait()
             else:
                 return ops, True
         return ops, False
@@ -226,6 +250,8 @@ class Writer:
                     self._connection.execute("ROLLBACK")
                 self.due_at = self._clock() + 0.2  # what came due in this transaction did not
                 raise
+        for act in tx.committed:
+            act()
         self._number = tx.number
         self.transactions += 1
         if tx.due_at is not None and (self.due_at is None or tx.due_at < self.due_at):
@@ -233,7 +259,7 @@ class Writer:
         self._answer(answers, tx.events)
 
     def _answer(self, answers: list[tuple[Op, Any]], events: list[Event]) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._deliver, answers, events)
 
     def _deliver(self, answers: list[tuple[Op, Any]], events: list[Event]) -> None:

@@ -81,11 +81,12 @@ async def submit(request: Request) -> Response:
 async def _typed(request: Request, wanted: list[forms.Field], *, has_files: bool) -> dict[str, list[str]]:
     """Return the texts of a form by name; of a file, the id under which it is kept."""
     settings = rooms_of(request).settings
-    limit = settings.max_body + _FORM_ROOM + (settings.max_upload if has_files else 0)
+    texts = settings.max_body + _FORM_ROOM
+    limit = texts + (settings.max_upload if has_files else 0)
     limited = Request(request.scope, _limited(request, limit))
     files = {field.name for field in wanted if field.widget == "file"}
     typed: dict[str, list[str]] = {}
-    async with limited.form(max_files=len(files) + 1, max_fields=_FIELDS, max_part_size=settings.max_body) as form:
+    async with limited.form(max_files=len(files) + 1, max_fields=_FIELDS, max_part_size=texts) as form:
         for name, value in form.multi_items():
             if isinstance(value, str):
                 # A file that was handed in with an earlier try is not asked for again.

@@ -19,7 +19,7 @@ class Figures:
     """The newest answer to each question, with the event up to which it holds."""
 
     def __init__(self) -> None:
-        self._answers: dict[Any, tuple[float, int, Any]] = {}
+        self._answers: dict[Any, tuple[float, tuple[int, int], Any]] = {}
         self._locks: dict[Any, asyncio.Lock] = {}
 
     async def read(self, store: Store, hub: Hub, query: Callable[[Connection], T]) -> T:
@@ -27,9 +27,9 @@ class Figures:
         async with self._locks.setdefault(query, asyncio.Lock()):
             held = self._answers.get(query)
             now = time.monotonic()
-            if held is not None and (held[1] == hub.number or now - held[0] < EVERY):
+            if held is not None and (held[1] == (hub.number, hub.purges) or now - held[0] < EVERY):
                 return held[2]  # type: ignore[no-any-return]
-            number = hub.number  # before the read: what is committed meanwhile is read again
+            upto = hub.number, hub.purges  # before the read: what is committed meanwhile is read again
             answer = await store.read(query)
-            self._answers[query] = (now, number, answer)
+            self._answers[query] = (now, upto, answer)
             return answer

@@ -62,7 +62,7 @@ class Field:
     def _takes_nothing(self) -> bool:
         """Whether an empty field is a value: an empty text in place of a default, a list without items."""
         free = not self.required and not self.nullable and self.default is not ABSENT
-        return free and (self.widget == "list" or self.widget in {"text", "textarea"} and self.item == "string")
+        return free and (self.widget == "list" or (self.widget in {"text", "textarea"} and self.item == "string"))
 
     def _chosen(self, text: str) -> Any:
         return next((choice for choice in self.choices if label(choice) == text), text)
@@ -101,7 +101,7 @@ def _field(name: str, part: dict[str, Any], schema: Mapping[str, Any], required:
     if widget == "date" and one["format"] == "date-time" and isinstance(default, str) and not _LOCAL.fullmatch(default):
         widget, more = "text", {"attributes": {"type": "text"}}  # its zone would be lost
     return Field(
-        name, widget, required, nullable, help=part.get("description") or one.get("description", ""),
+        name, widget, required, nullable, help=str(part.get("description") or one.get("description") or ""),
         default=default, **more,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from jalebi.events import event_wire
 from jalebi.store import reads
 from jalebi.web.answers import json_answer
 from jalebi.web.bodies import known_parameters, limit_of, whole
-from jalebi.web.rooms import root_of, rooms_of
+from jalebi.web.rooms import rooms_of, root_of
 
 
 async def events(request: Request) -> Response:

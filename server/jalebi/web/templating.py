@@ -47,7 +47,7 @@ def icon(context: Context, name: str) -> Markup:
 def when(at: float | None) -> Markup:
     """Return a Unix time that the page writes in the reader's own zone."""
     if at is None:
-        return Markup("–")
+        return Markup("-")
     iso = rfc3339(at)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, iso, words.moment(at))
 

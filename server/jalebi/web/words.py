@@ -42,7 +42,7 @@ def number(value: float) -> str:
 def seconds(value: float | None) -> str:
     """Return a duration in its two largest units."""
     if value is None:
-        return "–"
+        return "-"
     if value < 10:
         return f"{max(0.0, value):.1f} s"
     left, parts = round(value), []
@@ -66,7 +66,7 @@ def size(value: int) -> str:
 
 
 def ordinal(value: int) -> str:
-    """Return 1st, 2nd, 3rd …"""
+    """Return 1st, 2nd, 3rd and so on."""
     ending = "th" if value % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
     return f"{value:,}{ending}"
 
@@ -79,11 +79,14 @@ def moment(at: float) -> str:
 def percent(job: Job) -> float | None:
     """Return how far the bar of a job is, from 0 to 100; None where that is not known."""
     if job.state is State.COMPLETED:
-        return 100.0
+        return 100
     if job.progress is None:
-        return None if job.state in {State.RUNNING, State.CANCELLING} else 0.0
+        return None if job.state in {State.RUNNING, State.CANCELLING} else 0
     fraction = job.progress.fraction
-    return None if fraction is None else int(fraction * 1000) / 10
+    if fraction is None:
+        return None
+    permille = int(fraction * 1000)  # rounded down: 100 is for what is done
+    return permille // 10 if permille % 10 == 0 else permille / 10
 
 
 def reached(job: Job) -> str:

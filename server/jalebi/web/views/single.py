@@ -1,0 +1,108 @@
+"""One job, as an open page: its bar, its log, and everything else that is known of it."""
+
+import asyncio
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Final
+
+from starlette.websockets import WebSocket
+
+from jalebi.errors import NotFound
+from jalebi.events import Event
+from jalebi.hub import Advance, Mailbox
+from jalebi.jobs import WAITING, Job
+from jalebi.store import reads
+from jalebi.web import contents, words
+from jalebi.web.templating import patch, render
+from jalebi.web.views.base import View, Word
+
+#: Seconds between two looks at a waiting job's place in line.
+PLACE_EVERY: Final = 2.0
+#: Log lines sent at once; of more, only the newest.
+LINES: Final = 200
+
+
+class JobView(View):
+    """One job: everything that its page shows."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        super().__init__(socket)
+        self._id = socket.query_params.get("job", "")
+        self._version = -1
+        self._line = 0
+        self._lines: list[reads.LogLine] = []
+        self._job: Job | None = None
+        self._place: int | None = None
+        self._placed = (0.0, -1)
+
+    def mailbox(self) -> AbstractContextManager[Mailbox]:
+        """Subscribe to the job."""
+        return self.rooms.hub.subscribe(self._id)
+
+    def begin(self, word: Word) -> bool:
+        """Take the version and the last log line that the page has."""
+        self._version = word.rows.get(self._id, -1)
+        self._line = word.line
+        return super().begin(word)
+
+    async def catch_up(self) -> bool:
+        """Find the lines that the page has missed; False where the job is gone or the lines are too many."""
+        job = await self.rooms.store.read(partial(reads.job, job_id=self._id))
+        if job is None:
+            return False
+        query = partial(reads.log_lines, job_id=self._id, after=self._line, limit=contents.LINES_SHOWN + 1)
+        lines = await self.rooms.store.read(query)
+        if len(lines) > contents.LINES_SHOWN:
+            return False
+        self._lines = lines
+        if job.seq != self._version:
+            self._version = -1
+        self._job = job
+        self.resume(job)
+        return True
+
+    def take(self, message: Event | Advance) -> None:
+        """Note a change, a log line, or how far the job is."""
+        if isinstance(message, Advance):
+            self.progress[self._id] = message
+        elif message.type == "log":
+            log = (message.extra or {})["log"]
+            self._lines.append(reads.LogLine(log["line"], message.at, log["level"], log["message"]))
+        else:
+            self.progress.clear()
+            self._job = message.job
+            self._version = -1
+
+    def advance(self, news: Advance) -> list[Any]:
+        """Return what the big bar is to show."""
+        return [*super().advance(news)[:4], words.note(news.progress)]
+
+    async def fragments(self) -> str:
+        """Return the job without its log where it has changed, and the new lines of the log."""
+        html = self._new_lines()
+        if self._version < 0 or await self._moved_up():
+            try:
+                found = await contents.whole(self.rooms, self._id)
+            except NotFound:
+                return html
+            self._job, self._version, self._place = found.job, found.job.seq, found.outlook.position
+            html += patch("job/_all.html", self.root, whole=found)
+        return html
+
+    def _new_lines(self) -> str:
+        lines = [line for line in self._lines if line.line > self._line]
+        self._lines = []
+        if not lines:
+            return ""
+        self._line, skipped = lines[-1].line, max(0, len(lines) - LINES)
+        return render("job/_more_lines.html", self.root, lines=lines[-LINES:], skipped=skipped)
+
+    async def _moved_up(self) -> bool:
+        """Whether a waiting job has another place in line than the page shows."""
+        at, number = self._placed
+        now, newest = asyncio.get_running_loop().time(), self.rooms.hub.number
+        if self._job is None or self._job.state not in WAITING or newest == number or now - at < PLACE_EVERY:
+            return False
+        self._placed = (now, newest)
+        places = await self.rooms.store.read(partial(reads.positions, ids=[self._id]))
+        return places.get(self._id) != self._place

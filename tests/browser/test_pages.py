@@ -1,0 +1,158 @@
+"""Every page in a real browser: phones, dark mode, no scripts, a prefix, a token, and no complaint from the browser."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from tests.browser import shop as kinds
+from tests.browser.conftest import Kitchen, Reader, watch
+from tests.browser.test_jobs_list import moved, row
+from tests.support import serving
+
+PAGES = ["/", "/jobs", "/jobs?state=failed&q=nothing", "/kinds", "/kinds/order", "/queues", "/workers"]
+
+
+async def all_pages(reader: Reader) -> list[str]:
+    """Return the path of every page, that of a job in each kind of state among them."""
+    done, failed = reader.kitchen.submit("stir", args={"turns": 3}), reader.kitchen.submit("spill")
+    await reader.kitchen.job(done)
+    await reader.kitchen.job(failed)
+    runs = reader.kitchen.submit("stir", args={"title": "a fairly long title " * 9}, tags=["tenant:7"])
+    later = reader.kitchen.submit("nap", delay=900)
+    return [*PAGES, *(f"/jobs/{job}" for job in (done, failed, runs, later)), f"/jobs/{done}/delete"]
+
+
+async def test_no_page_complains_and_each_says_once_how_live_it_is(reader: Reader) -> None:
+    for path in await all_pages(reader):
+        page = await reader.open(path)
+        await expect(page.locator("[data-live]")).to_have_count(1)
+        await expect(page.get_by_role("heading", level=1)).to_have_count(1)
+    assert reader.seen.complaints == []
+
+
+async def sideways(page: Page) -> int:
+    """Return by how many pixels a page is wider than its window."""
+    return int(await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_on_a_phone_no_page_scrolls_sideways(reader: Reader, width: int) -> None:
+    await reader.page.set_viewport_size({"width": width, "height": 844})
+    for path in await all_pages(reader):
+        page = await reader.open(path)
+        assert await sideways(page) <= 0, path
+
+
+async def test_on_a_phone_every_control_is_big_enough_for_a_finger(reader: Reader) -> None:
+    await reader.page.set_viewport_size({"width": 390, "height": 844})
+    for path in await all_pages(reader):
+        page = await reader.open(path)
+        heights = await page.locator("button:visible, .button:visible, nav a:visible, input:visible").evaluate_all(
+            "all => all.filter(one => one.type !== 'checkbox')"
+            ".map(one => [one.textContent, one.getBoundingClientRect().height])"
+        )
+        assert [name for name, height in heights if height < 43.9 and name != "Follow the end"] == [], path
+
+
+async def background(page: Page) -> tuple[int, ...]:
+    colour = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return tuple(int(part) for part in colour[4:-1].split(","))
+
+
+async def test_the_look_follows_the_system_until_the_reader_chooses_one(reader: Reader) -> None:
+    await reader.page.emulate_media(color_scheme="dark")
+    page = await reader.open("/jobs")
+    assert max(await background(page)) < 60
+    await page.locator("#theme").click()
+    assert min(await background(page)) > 200
+    await page.reload()
+    assert min(await background(page)) > 200
+    await page.locator("#theme").click()
+    assert max(await background(page)) < 60
+
+
+async def test_without_scripts_pages_render_and_forms_post(chromium: Browser, kitchen: Kitchen) -> None:
+    context = await chromium.new_context(java_script_enabled=False)
+    try:
+        page = (await watch(context, kitchen)).page
+        await page.goto(f"{kitchen.url}/kinds/stir")
+        await page.get_by_label("title", exact=True).fill("no scripts")
+        await page.get_by_role("button", name="Submit").click()
+        await expect(page.locator("[data-live]")).to_have_attribute("data-live", "stale")
+        await expect(page.get_by_text("Not live")).to_be_visible()
+        job = page.url.rpartition("/")[2]
+        await expect(row(page, job)).to_have_attribute("data-state", "running")
+        await page.get_by_role("button", name="Cancel", exact=True).click()
+        await kitchen.job(job)
+        await page.goto(f"{kitchen.url}/jobs")
+        await row(page, job).get_by_role("button", name="Retry").click()
+        await expect(page).to_have_url(f"{kitchen.url}/jobs")
+        await expect(row(page, job)).to_have_attribute("data-state", "running")
+    finally:
+        await context.close()
+
+
+async def test_a_page_that_does_not_exist_says_so_to_people(reader: Reader) -> None:
+    answer = await reader.page.goto(f"{reader.kitchen.url}/jobs/none")
+    assert answer is not None
+    assert answer.status == 404
+    await expect(reader.page.get_by_role("link", name="All jobs")).to_be_visible()
+    reader.seen.complaints.clear()  # the browser reports the 404
+
+
+@pytest.fixture
+async def mounted(chromium: Browser) -> AsyncIterator[tuple[Page, str, list[str]]]:
+    """A page in front of the shop, mounted in another application under a prefix."""
+    shop = kinds.shop
+    shop.configure(database_url="sqlite://", grace=0)
+    app = Starlette(routes=[Mount("/tools/jobs", shop)], lifespan=shop.lifespan)
+    async with serving(app, shop, "/tools/jobs") as live:
+        context = await chromium.new_context()
+        page, asked = await context.new_page(), list[str]()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda opened: asked.append(opened.url.replace("ws://", "http://")))
+        yield page, live.url, asked
+        await context.close()
+
+
+async def test_under_a_prefix_everything_stays_under_it(mounted: tuple[Page, str, list[str]]) -> None:
+    page, url, asked = mounted
+    await page.goto(f"{url}/")
+    for name in ("Jobs", "Kinds", "Queues", "Workers", "Overview", "Kinds"):
+        await page.get_by_role("navigation").get_by_role("link", name=name).click()
+        await expect(page.locator("[data-live]")).to_have_attribute("data-live", "live")
+    await page.get_by_role("link", name="stir").click()
+    await page.get_by_role("button", name="Submit").click()
+    job = page.url.rpartition("/")[2]
+    await moved(row(page, job).locator("progress"), 3)
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(row(page, job)).to_have_attribute("data-state", "cancelled")
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete").click()
+    await expect(page).to_have_url(f"{url}/jobs")
+    assert [one for one in asked if not one.startswith(f"{url}/")] == []
+
+
+async def test_with_a_token_the_dashboard_asks_for_it_once(chromium: Browser, tmp_path: Path) -> None:
+    own = Kitchen(tmp_path, "--database", "sqlite://", env={"JALEBI_TOKEN": "sesame"})
+    context = await chromium.new_context()
+    try:
+        page = (await watch(context, own)).page
+        await page.goto(f"{own.url}/kinds")
+        await page.get_by_label("Token").fill("pepper")
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_text("That is not the token.")).to_be_visible()
+        await page.get_by_label("Token").fill("sesame")
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page).to_have_url(f"{own.url}/kinds")
+        await expect(page.locator("[data-live]")).to_have_attribute("data-live", "live")
+        [cookie] = await context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert "sesame" not in cookie["value"]
+    finally:
+        await context.close()
+        own.process.close()
