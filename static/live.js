@@ -1,14 +1,14 @@
 // The page's WebSocket on top of hx-ws, which swaps the HTML that comes: here are the resume cursor, bars, flow control,
-// and the state of the connection. It must be loaded before htmx, or the first connection is missed.
+// and the state of the connection. It must run before htmx starts (when the page is parsed), or misses its first event.
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
+  if (!$("#live")) return; // the page of the login
   const now = () => performance.now();
   const STALE = 10_000; // ms without a frame after which the page says that it may be wrong
   const DEAD = 12_500; // ms without a frame after which a socket is given up, whatever it says of itself
   const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
   let connection = null;
-  let up = false, everUp = false; // hello came on this socket, on any
-  let last = now(), lastAt = new Date(); // when the last frame came
+  let up = false, everUp = false, last = now(), lastAt = new Date(); // hello came: on this socket, on any; the last frame
   let beat = 5000, tried = now(), fetching = false;
 
   // The state comes from one clock, the time since the last frame: a half-open connection fires no event.
@@ -30,7 +30,7 @@
   }
 
   function watch() {
-    if (!document.hidden && connection && now() - last > DEAD && now() - tried > DEAD) remount();
+    if (!document.hidden && now() - last > DEAD && now() - tried > DEAD) remount();
     show();
   }
 

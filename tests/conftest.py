@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jalebi import ids
 from tests.support import Live, serving
 from tests.targets import kinds
 from tests.targets.quick import quick_shop
@@ -23,12 +24,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("JALEBI_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ids, "_last", 0)  # ids never go back in time, but tests move their clocks about
 
 
 @pytest.fixture
 async def live() -> AsyncIterator[Live]:
     """The kinds of tests/targets/kinds.py, served from memory on a real socket."""
-    shop = kinds.make_shop(database_url="sqlite://", cancel_grace=0.6)
+    shop = kinds.make_shop(database_url="sqlite://", cancel_grace=0.6, block_warning=60)
     async with serving(shop, shop) as found:
         yield found
 

@@ -115,3 +115,9 @@ def test_a_name_that_is_no_files_name_is_refused(ctx: JobContext, name: str) -> 
 def test_odd_names_of_files_are_fine() -> None:
     for name in ("report ☃.pdf", "a;b", 'a"b', ".hidden", "x" * 255):
         check_file_name(name)
+
+
+def test_a_message_that_is_no_text_becomes_one(ctx: JobContext, link: Recorder) -> None:
+    said: Any = 5
+    ctx.progress(1, 2, message=said, unit=said)
+    assert link.said == [(1.0, 2.0, "5", "5")]

@@ -2,16 +2,7 @@ import os
 import threading
 import uuid
 
-import pytest
-
-from jalebi import ids
 from jalebi.ids import new_id
-
-
-@pytest.fixture(autouse=True)
-def _own_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids of these tests must not push those of others into the future."""
-    monkeypatch.setattr(ids, "_last", 0)
 
 
 def test_ids_are_uuids_of_version_7_that_carry_their_time() -> None:

@@ -1,10 +1,11 @@
 """Every page in a real browser: phones, dark mode, no scripts, a prefix, a token, and no complaint from the browser."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Request, Route, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -96,6 +97,22 @@ async def test_without_scripts_pages_render_and_forms_post(chromium: Browser, ki
         await context.close()
 
 
+async def test_a_page_is_live_however_late_its_scripts_come(reader: Reader) -> None:
+    others = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await others.wait()
+        await route.continue_()
+
+    def on_finished(request: Request) -> None:
+        if "/live.js" in request.url:
+            others.set()
+
+    await reader.page.route("**/hx-ws-*.js*", hold)
+    reader.page.on("requestfinished", on_finished)
+    await reader.open("/jobs")
+
+
 async def test_a_page_that_does_not_exist_says_so_to_people(reader: Reader) -> None:
     answer = await reader.page.goto(f"{reader.kitchen.url}/jobs/none")
     assert answer is not None
@@ -141,7 +158,8 @@ async def test_with_a_token_the_dashboard_asks_for_it_once(chromium: Browser, tm
     own = Kitchen(tmp_path, "--database", "sqlite://", env={"JALEBI_TOKEN": "sesame"})
     context = await chromium.new_context()
     try:
-        page = (await watch(context, own)).page
+        reader = await watch(context, own)
+        page = reader.page
         await page.goto(f"{own.url}/kinds")
         await page.get_by_label("Token").fill("pepper")
         await page.get_by_role("button", name="Log in").click()
@@ -153,6 +171,7 @@ async def test_with_a_token_the_dashboard_asks_for_it_once(chromium: Browser, tm
         [cookie] = await context.cookies()
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert "sesame" not in cookie["value"]
+        assert [one for one in reader.seen.complaints if "401" not in one] == []
     finally:
         await context.close()
         own.process.close()

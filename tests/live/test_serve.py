@@ -38,6 +38,10 @@ def stubborn() -> None:
             pass
 
 @shop.job
+async def linger(ctx: JobContext) -> None:
+    await asyncio.to_thread(time.sleep, 300)
+
+@shop.job
 def where() -> str:
     return __file__
 """
@@ -144,6 +148,21 @@ async def test_a_terminated_server_tells_its_subscribers_and_hands_jobs_back(fol
             for job in jobs:
                 found = (await client.get(f"/v1/jobs/{job['id']}")).json()
                 assert (found["state"], found["attempt"], found["error"]) == ("queued", 1, None)
+
+
+async def test_a_server_does_not_wait_for_a_thread_that_a_job_has_left_behind(folder: Path) -> None:
+    env = {"JALEBI_GRACE": "0.1"}
+    with server("serve", "sweets", "--port", "0", "--database", "sqlite://", cwd=folder, env=env) as process:
+        url = process.ready()
+        async with httpx2.AsyncClient(base_url=url) as client:
+            job = (await client.post("/v1/jobs", json={"kind": "linger"})).json()
+
+            async def running() -> bool | None:
+                found = (await client.get(f"/v1/jobs/{job['id']}")).json()
+                return True if found["state"] == "running" else None
+
+            await eventually(running)
+        assert process.stop() == 0
 
 
 def test_an_interrupt_twice_stops_at_once(folder: Path) -> None:

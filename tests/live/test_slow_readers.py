@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -82,7 +83,7 @@ async def _ended(silent: socket.socket) -> None:
 
 
 async def test_a_reader_that_falls_behind_is_told_4409_and_resumes_by_its_cursor(
-    quick: Live, monkeypatch: pytest.MonkeyPatch
+    quick: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     send, busy, go_on = channels.send, asyncio.Event(), asyncio.Event()
 
@@ -95,9 +96,10 @@ async def test_a_reader_that_falls_behind_is_told_4409_and_resumes_by_its_cursor
     monkeypatch.setattr(channels, "send", slow)
     async with listen(quick, "/ws/events") as reader:
         await receive(reader)
-        job = await quick.submit("talk", args={"lines": 2 * ROOM})
+        job = await quick.submit("talk", args={"lines": 2 * ROOM, "after": str(tmp_path / "go")})
         async with asyncio.timeout(PATIENCE):
             await busy.wait()
+        (tmp_path / "go").touch()
         await quick.until(job["id"], "completed")
         go_on.set()
         heard = events(await rest(reader))

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jalebi import Jalebi, JobContext, JobFailed
 from jalebi.jobs import Job, State
+from jalebi.runner import process
 from jalebi.store import reads
 from tests.support import eventually, finished, opened, reached
 from tests.targets import kinds
@@ -87,6 +90,7 @@ async def test_process_jobs_run_elsewhere_and_use_a_warm_child_again(shop: Jaleb
         ("raise", "ValueError", "a bad value"),
         ("exit", "ProcessDied", "exited with code 0 before it handed over a result"),
         ("exit 3", "ProcessDied", "exited with code 3"),
+        ("orphan", "ProcessDied", "exited with code 0 before it handed over a result"),
         ("sys.exit", "SystemExit", "1"),
         ("kill", "ProcessDied", "signal 9 (SIGKILL"),
         ("memory", "MemoryError", ""),
@@ -125,6 +129,61 @@ async def test_a_job_that_gives_up_is_not_tried_again(shop: Jalebi) -> None:
 async def test_a_job_is_tried_again_until_it_succeeds(shop: Jalebi) -> None:
     job = await ended(shop, "flaky", succeed_on=3)
     assert (job.state, job.attempt, job.error) == (State.COMPLETED, 3, None)
+
+
+async def test_a_copy_that_a_job_makes_of_its_process_does_not_speak_for_it(shop: Jalebi) -> None:
+    rooms = await shop.open()
+    forked = await ended(shop, "misbehave", how="fork")
+    following = await ended(shop, "process_steps", count=1)
+    results = [await rooms.queue.result(job.id) for job in (forked, following)]
+    assert forked.state is State.COMPLETED
+    assert results[0] == results[1]  # each the number of the same process
+
+
+async def test_a_process_that_was_signalled_gets_no_other_job(shop: Jalebi) -> None:
+    rooms = await shop.open()
+    before = await rooms.queue.result((await ended(shop, "process_steps", count=1)).id)
+    job = await shop.submit("misbehave", how="sleep")
+    await reached(shop, job, State.RUNNING)
+    await rooms.queue.cancel(job.id)
+    await finished(shop, job)
+    assert await rooms.queue.result((await ended(shop, "process_steps", count=1)).id) != before
+
+
+async def test_a_process_that_does_not_come_up_in_time_fails_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "START_TIMEOUT", 0.1)
+    (tmp_path / "slow_target.py").write_text("import time; time.sleep(60)")
+    shop = Jalebi(database_url="sqlite://")
+    shop.target = str(tmp_path / "slow_target.py")
+    shop.job(max_attempts=1)(kinds.process_steps)
+    async with opened(shop):
+        job = await ended(shop, "process_steps")
+        assert job.error is not None
+        assert job.error["message"] == ("The child process could not start: it took over 0.1 s to import the target.")
+
+
+async def test_a_thread_that_outlives_its_job_moves_nothing() -> None:
+    shop = Jalebi(database_url="sqlite://")
+    over, moved = threading.Event(), threading.Event()
+
+    @shop.job(isolation="thread")
+    def leave(ctx: JobContext) -> None:
+        def late() -> None:
+            over.wait(20)
+            ctx.progress(5, 10)
+            moved.set()
+
+        threading.Thread(target=late, daemon=True).start()
+
+    async with opened(shop):
+        rooms = await shop.open()
+        job = await ended(shop, "leave")
+        over.set()
+        assert await asyncio.to_thread(moved.wait, 20)
+        await asyncio.sleep(0)
+        assert rooms.hub.progress(job.id) is None
 
 
 async def test_a_sleeping_process_is_told_to_stop(shop: Jalebi) -> None:

@@ -163,3 +163,20 @@ async def test_closing_twice_or_before_opening_is_safe(tmp_path: Path) -> None:
     async with store:
         pass
     await store.__aexit__(None, None, None)
+
+
+async def test_a_second_server_does_not_get_in_by_a_link(tmp_path: Path) -> None:
+    async with Store(f"sqlite:///{tmp_path / 'a.db'}"):
+        (tmp_path / "link.db").symlink_to(tmp_path / "a.db")
+        with pytest.raises(StorageError, match="in use by another server"):
+            async with Store(f"sqlite:///{tmp_path / 'link.db'}"):
+                pass
+
+
+async def test_a_store_that_is_closed_says_so(tmp_path: Path, clock: Clock) -> None:
+    async with Store(f"sqlite:///{tmp_path / 'a.db'}") as store:
+        pass
+    with pytest.raises(StorageUnavailable, match="shutting down"):
+        await store.read(reads.counts)
+    with pytest.raises(StorageUnavailable, match="shutting down"):
+        await put(store, fresh(clock))

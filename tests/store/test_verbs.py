@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from jalebi.errors import JobActive, JobFinished, NotFound, QueueFull
+from jalebi.errors import JobActive, JobFinished, NotFound, QueueFull, StorageUnavailable
 from jalebi.events import Event
 from jalebi.ids import new_id
 from jalebi.jobs import Completed, Failed, Job, Progress, Released, State, failure
 from jalebi.store import Store, reads
-from jalebi.store.attempts import Claim
+from jalebi.store.attempts import Claim, Nudge, SettleFenced
+from jalebi.store.verbs import Delete, Retry
+from jalebi.store.writer import Op, Tx
 from tests.store.conftest import Clock
 from tests.test_jobs import a_job
 
@@ -316,3 +318,70 @@ async def test_progress_is_kept_with_the_attempt_that_made_it(store: Store, cloc
     done = await store.settle(stored.id, 1, Completed("1"), replace(progress, done=4))
     assert done is not None
     assert done.progress == replace(progress, done=4)
+
+
+def put_together(store: Store, *ops: Op) -> list["asyncio.Future[Any]"]:
+    """Hand in operations while the writer is held up, so that one transaction takes them all."""
+    assert store._writer is not None
+    with store._lock:
+        store._writer.put(Nudge())  # at most this one is taken alone
+        return [store._writer.put(op) for op in ops]
+
+
+async def answers(store: Store, *ops: Op) -> list[Any]:
+    before = store.transactions
+    found = await asyncio.gather(*put_together(store, *ops), return_exceptions=True)
+    assert store.transactions <= before + 2
+    return found
+
+
+async def test_a_zombie_does_not_take_the_settlement_of_the_attempt_beside_it(store: Store, clock: Clock) -> None:
+    [stored] = await put(store, fresh(clock))
+    await store.claim(claim())
+    await store.settle(stored.id, 1, Released(), None)
+    await store.claim(claim())
+    zombie, right = await answers(
+        store, *(SettleFenced(stored.id, attempt, Completed("1"), None) for attempt in (1, 2))
+    )
+    assert zombie is None
+    assert right.state is State.COMPLETED
+
+
+async def test_two_deletions_of_a_running_job_at_once_are_both_refused(store: Store, clock: Clock) -> None:
+    [stored] = await put(store, fresh(clock))
+    await store.claim(claim())
+    found = await answers(store, Delete(stored.id), Delete(stored.id))
+    assert [type(answer) for answer in found] == [JobActive, JobActive]
+
+
+async def test_a_job_deleted_in_the_transaction_that_moves_it_leaves_nothing(store: Store, clock: Clock) -> None:
+    [stored] = await put(store, fresh(clock))
+    await store.cancel(stored.id, None)
+    retried, deleted = await answers(store, Retry(stored.id), Delete(stored.id))
+    assert retried[1].state is deleted.state is State.QUEUED
+    left = "SELECT count(*) FROM event WHERE job_id = ?"
+    assert await store.read(lambda connection: connection.exec_driver_sql(left, (stored.id,)).scalar_one()) == 0
+
+
+async def test_a_claim_goes_on_waiting_where_the_transaction_that_met_it_is_undone(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = asyncio.ensure_future(store.claim(claim(free=1)))
+    await store.nudge()
+
+    def broken(_: Tx) -> None:
+        raise OperationalError("disk I/O error")
+
+    class OperationalError(Exception):
+        """What SQLite's is called."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tx, "finish", broken)
+        with pytest.raises(StorageUnavailable):
+            await put(store, fresh(clock))
+        refused = asyncio.ensure_future(store.claim(claim(free=1)))
+        with pytest.raises(StorageUnavailable):
+            await put(store, fresh(clock))
+        refused.cancel()
+    stored = await put(store, fresh(clock), fresh(clock), fresh(clock))
+    assert [job.id for job in await waiting] == [stored[0].id]

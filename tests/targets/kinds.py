@@ -97,6 +97,15 @@ def misbehave(ctx: JobContext, how: str) -> Any:
             raise SystemExit(1)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "fork":
+            if copy := os.fork():
+                os.waitpid(copy, 0)
+            else:
+                return "the copy's result"
+        case "orphan":
+            if os.fork() == 0:
+                time.sleep(60)
+            os._exit(0)
         case "memory":
             raise MemoryError
         case "nan":

@@ -184,6 +184,8 @@ async def test_who_has_no_session_is_asked_for_the_token_and_led_on(guarded: Liv
     site = guarded.client
     asked = await site.get("/kinds/nothing")
     assert (asked.status_code, asked.headers["location"][:23]) == (303, "/tools/jobs/login?next=")
+    filtered = await site.get("/jobs?state=failed&q=a%20b")
+    assert filtered.headers["location"] == "/tools/jobs/login?next=/jobs%3Fstate%3Dfailed%26q%3Da%2520b"
     form = await site.get("/login?next=/kinds/nothing")
     assert form.status_code == 200
     assert "data-live" not in form.text

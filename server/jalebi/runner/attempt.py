@@ -16,6 +16,8 @@ from jalebi.kinds import Kind
 from jalebi.queue import Queue
 
 Reason = Literal["cancel", "timeout", "drain", "lost"]
+#: Seconds after which a write is tried again that the disk did not take.
+DISK_RETRY: Final = 1.0
 #: Seconds between two samples of the rate, and how much the newest counts.
 _SAMPLE: Final = 0.5
 _WEIGHT: Final = 0.3
@@ -121,7 +123,7 @@ class Attempt:
             try:
                 return await self.queue.attach(self.job, staged, size, name, media_type)
             except StorageUnavailable:
-                await asyncio.sleep(1.0)  # the content lies on disk already; only its row waits
+                await asyncio.sleep(DISK_RETRY)  # the content lies on disk already; only its row waits
         return False
 
     def stage(self, source: Path | bytes) -> tuple[Path, int]:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from jalebi.context import JobContext, current
 from jalebi.errors import JobFailed
@@ -12,10 +12,6 @@ from jalebi.jobs import Completed, Failed, Outcome, Stopped, failure
 from jalebi.kinds import Kind, Result
 from jalebi.runner.attempt import Attempt
 from jalebi.runner.describe import describe, stopped
-
-
-#: Log lines of a thread that may be on their way to the loop.
-CROSSINGS: Final = 500
 
 
 class LoopLink:
@@ -55,7 +51,6 @@ class ThreadLink(LoopLink):
         self._loop = loop
         self._latest: tuple[Any, ...] | None = None
         self._lock = threading.Lock()
-        self._crossings = threading.Semaphore(CROSSINGS)
 
     def progress(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
         """Hand on the latest position; one crossing carries all that came meanwhile."""
@@ -71,13 +66,8 @@ class ThreadLink(LoopLink):
             self._attempt.report(*latest)
 
     def log(self, message: str, level: str) -> None:
-        """Hand on a log line; a thread that is faster than the loop waits for it."""
-        self._crossings.acquire()
-        self._loop.call_soon_threadsafe(self._cross_line, message, level)
-
-    def _cross_line(self, message: str, level: str) -> None:
-        self._crossings.release()
-        self._attempt.log(message, level)
+        """Hand on a log line."""
+        self._loop.call_soon_threadsafe(self._attempt.log, message, level)
 
     def attach(self, source: Path | bytes, name: str, media_type: str | None) -> None:
         """Take a file's content before returning."""

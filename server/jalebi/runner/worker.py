@@ -11,7 +11,7 @@ from jalebi.errors import StorageUnavailable
 from jalebi.ids import new_id
 from jalebi.jobs import Failed, Job, Outcome, Released, State, failure
 from jalebi.queue import Queue
-from jalebi.runner.attempt import Attempt, Reason
+from jalebi.runner.attempt import DISK_RETRY, Attempt, Reason
 from jalebi.runner.inside import run_in_loop, run_in_thread
 from jalebi.runner.process import Children, run_in_process
 from jalebi.runner.rates import Rates
@@ -138,7 +138,7 @@ class Worker:
             except Exception as error:
                 if not isinstance(error, StorageUnavailable):
                     log.exception("Claiming jobs failed; it is tried again")
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(DISK_RETRY)
                 continue
             finally:
                 if timer is not None:
@@ -202,7 +202,7 @@ class Worker:
             except StorageUnavailable:
                 if attempt.reason == "lost":
                     return
-                await asyncio.sleep(1.0)  # the outcome is kept until the disk takes it
+                await asyncio.sleep(DISK_RETRY)  # the outcome is kept until the disk takes it
                 continue
             if settled is None:
                 log.warning("Attempt %s of job %s had lost its lease", attempt.job.attempt, attempt.job.id)

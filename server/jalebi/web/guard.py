@@ -54,7 +54,9 @@ class Guard:
                 return
         elif isinstance(problem, Unauthorized) and "text/html" in Headers(scope=scope).get("accept", ""):
             root = str(scope.get("root_path", "")).rstrip("/")
-            answer = RedirectResponse(f"{root}/login?next={quote(_path(scope))}", 303)
+            query = scope.get("query_string", b"").decode("latin-1")
+            wanted = _path(scope) + (f"?{query}" if query else "")
+            answer = RedirectResponse(f"{root}/login?next={quote(wanted)}", 303)
         await answer(scope, receive, send)
 
 
