@@ -80,7 +80,12 @@ class View:
 
     def advances(self) -> list[list[Any]]:
         """Return what the bars are to show, once: id, seq, percent or null, the text beside it and that below it."""
-        found = [self.advance(one) for one in self.progress.values()]
+        found = []
+        for news in self.progress.values():
+            # The page may have been rendered since the news came: a bar must not go back to them.
+            newest = self.rooms.hub.progress(news.job.id)
+            if newest is not None:
+                found.append(self.advance(replace(news, progress=newest)))
         self.progress.clear()
         return found
 
