@@ -25,7 +25,7 @@ def main(command: str, folder: str) -> None:
         base = found[0]
         page = urllib.request.urlopen(base).read().decode()
         assert "<title>" in page
-        asset = re.search(r'href="([^"]+\.css)"', page)
+        asset = re.search(r'href="([^"]+\.css[^"]*)"', page)
         assert asset, "the dashboard names no style sheet"
         assert len(urllib.request.urlopen(base.rstrip("/") + asset[1]).read()) > 1000
         print(f"the wheel serves {base} and {asset[1]}")
@@ -34,6 +34,7 @@ def main(command: str, folder: str) -> None:
     finally:
         watchdog.cancel()
         server.kill()
+        server.wait()
 
 
 if __name__ == "__main__":
