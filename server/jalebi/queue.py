@@ -63,14 +63,12 @@ class Queue:
             raise Draining("The server is shutting down; submit again in a moment.", headers={"Retry-After": "5"})
         kind = self.kinds.named(order.kind)
         job = self._new(kind, order, kind.validate(order.args))
-        if not kind.upload_fields:
-            [stored] = await self.store.submit([job], max_waiting=self.settings.max_waiting)
-            return stored
         try:
             self._give_uploads(kind, job, order.args)
             [stored] = await self.store.submit([job], max_waiting=self.settings.max_waiting)
         except BaseException:
-            self.files.drop_job(job.id)
+            if kind.upload_fields:
+                self.files.drop_job(job.id)
             raise
         return stored
 

@@ -49,11 +49,8 @@ async def job(socket: WebSocket) -> None:
     except Problem as problem:
         await refuse(socket, problem)
         return
-    await socket.accept()
-    if rooms.hub.closed:
-        await socket.close(DRAINING)
-        return
-    await serve(socket, _job(socket, rooms, job_id, after))
+    if await _admitted(socket, rooms):
+        await serve(socket, _job(socket, rooms, job_id, after))
 
 
 async def _job(socket: WebSocket, rooms: Rooms, job_id: str, after: int | None) -> int:
@@ -111,11 +108,8 @@ async def events(socket: WebSocket) -> None:
     except Problem as problem:
         await refuse(socket, problem)
         return
-    await socket.accept()
-    if rooms.hub.closed:
-        await socket.close(DRAINING)
-        return
-    await serve(socket, _events(socket, rooms, wanted, after))
+    if await _admitted(socket, rooms):
+        await serve(socket, _events(socket, rooms, wanted, after))
 
 
 async def _events(socket: WebSocket, rooms: Rooms, wanted: reads.Filter, after: int | None) -> int:
@@ -168,6 +162,14 @@ async def send(socket: WebSocket, text: str) -> None:
             await socket.send_text(text)
     except TimeoutError:
         raise _Stuck from None
+
+
+async def _admitted(socket: WebSocket, rooms: Rooms) -> bool:
+    """Accept a handshake; False where the server drains, and the reader has been told."""
+    await socket.accept()
+    if rooms.hub.closed:
+        await socket.close(DRAINING)
+    return not rooms.hub.closed
 
 
 async def refuse(socket: WebSocket, problem: Problem) -> None:
