@@ -46,35 +46,35 @@ def test_a_move_is_made_only_where_the_table_allows_it(state: State, target: Sta
 
 
 def test_an_attempt_is_counted_when_it_starts() -> None:
-    started = jobs.claimed(a_job(), now=5.0, worker="w", lease=30.0)
+    started = jobs.claimed(a_job(), now=5.0, worker="w", lease_until=35.0)
     assert (started.attempt, started.tries, started.started_at, started.lease_until) == (1, 1, 5.0, 35.0)
 
 
 def test_a_failure_is_retried_until_the_budget_is_used_up() -> None:
-    first = jobs.claimed(a_job(), now=0, worker="w", lease=1)
+    first = jobs.claimed(a_job(), now=0, worker="w", lease_until=1.0)
     waiting = jobs.settled(first, Failed(ERROR, delay=3.0), now=1.0)
     assert (waiting.state, waiting.run_at) == (State.RETRYING, 4.0)
     assert waiting.error == ERROR | {"attempt": 1}
-    second = jobs.claimed(jobs.due(waiting), now=4.0, worker="w", lease=1)
+    second = jobs.claimed(jobs.due(waiting), now=4.0, worker="w", lease_until=5.0)
     over = jobs.settled(second, Failed(ERROR), now=5.0)
     assert (over.state, over.attempt, over.finished_at) == (State.FAILED, 2, 5.0)
 
 
 def test_a_job_that_gives_up_is_not_retried() -> None:
-    first = jobs.claimed(a_job(), now=0, worker="w", lease=1)
+    first = jobs.claimed(a_job(), now=0, worker="w", lease_until=1.0)
     assert jobs.settled(first, Failed(ERROR, retry=False), now=1.0).state is State.FAILED
 
 
 def test_an_attempt_handed_back_does_not_use_up_the_budget_but_its_number() -> None:
-    first = jobs.claimed(a_job(max_attempts=1), now=0, worker="w", lease=1)
+    first = jobs.claimed(a_job(max_attempts=1), now=0, worker="w", lease_until=1.0)
     back = jobs.settled(first, Released(), now=1.0)
-    again = jobs.claimed(back, now=2.0, worker="w", lease=1)
+    again = jobs.claimed(back, now=2.0, worker="w", lease_until=3.0)
     assert (back.state, again.attempt, again.tries) == (State.QUEUED, 2, 1)
 
 
 @pytest.mark.parametrize("outcome", [Completed("1"), Failed(ERROR), Stopped(), Released()])
 def test_a_job_being_cancelled_is_cancelled_whatever_its_attempt_says(outcome: jobs.Outcome) -> None:
-    stopping = jobs.cancelled(jobs.claimed(a_job(), now=0, worker="w", lease=1), now=1.0, reason=None)
+    stopping = jobs.cancelled(jobs.claimed(a_job(), now=0, worker="w", lease_until=1.0), now=1.0, reason=None)
     assert stopping.state is State.CANCELLING
     assert jobs.settled(stopping, outcome, now=2.0).state is State.CANCELLED
 

@@ -150,8 +150,8 @@ def due(job: Job) -> Job:
     return _move(job, State.QUEUED, run_at=None)
 
 
-def claimed(job: Job, *, now: float, worker: str, lease: float) -> Job:
-    """Return the job as its next attempt starts on `worker`, safe for `lease` seconds."""
+def claimed(job: Job, *, now: float, worker: str, lease_until: float) -> Job:
+    """Return the job as its next attempt starts on `worker`, safe until its lease ends."""
     return _move(
         job,
         State.RUNNING,
@@ -159,7 +159,7 @@ def claimed(job: Job, *, now: float, worker: str, lease: float) -> Job:
         tries=job.tries + 1,
         started_at=now,
         worker=worker,
-        lease_until=now + lease,
+        lease_until=lease_until,
         progress=None,
     )
 

@@ -27,7 +27,7 @@ def clock() -> Clock:
 @pytest.fixture(params=["file", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     url = "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'jobs.db'}"
-    async with Store(url, clock=clock) as opened:
+    async with Store(url, clock=clock, steady=clock) as opened:
         yield opened
 
 

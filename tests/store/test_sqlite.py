@@ -45,11 +45,11 @@ async def test_the_migrations_arrive_at_the_tables() -> None:
 
 async def test_a_database_survives_being_closed_and_opened(tmp_path: Path, clock: Clock) -> None:
     url = f"sqlite:///{tmp_path / 'a.db'}"
-    async with Store(url, clock=clock) as store:
+    async with Store(url, clock=clock, steady=clock) as store:
         [stored] = await put(store, fresh(clock))
         epoch = store.epoch
     assert not Path(f"{tmp_path / 'a.db'}-wal").exists()
-    async with Store(url, clock=clock) as store:
+    async with Store(url, clock=clock, steady=clock) as store:
         assert store.epoch == epoch
         assert await store.read(lambda connection: reads.job(connection, stored.id)) == stored
         [following] = await put(store, fresh(clock))
@@ -121,7 +121,7 @@ async def test_a_second_server_on_the_same_file_is_refused(tmp_path: Path) -> No
 async def test_a_write_that_the_disk_refuses_is_a_503_and_the_next_one_is_taken(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Store(f"sqlite:///{tmp_path / 'a.db'}", clock=clock) as store:
+    async with Store(f"sqlite:///{tmp_path / 'a.db'}", clock=clock, steady=clock) as store:
         [kept] = await put(store, fresh(clock))
         pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
         store._connection.execute(f"PRAGMA max_page_count = {pages}")

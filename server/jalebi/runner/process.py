@@ -85,13 +85,18 @@ class Children:
         self._idle: list[Child] = []
         self._all: set[Child] = set()
         self._closed = False
+        self._warming: asyncio.Task[Any] | None = None
 
     async def warm(self) -> None:
         """Start a child before the first job needs one."""
+        self._warming = asyncio.current_task()
         self._idle.append(await self._start())
 
     async def take(self) -> Child:
         """Return an idle child, or start one."""
+        warming, self._warming = self._warming, None
+        if warming is not None:  # the first job takes it, however soon it comes
+            await asyncio.wait({warming})
         while self._idle:
             child = self._idle.pop()
             if child.process.returncode is None:

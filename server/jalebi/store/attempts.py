@@ -131,7 +131,7 @@ class RenewFenced(Op):
                 for job_id, attempt in op.attempts
                 if job_id in heads and heads[job_id].attempt == attempt and heads[job_id].state in ACTIVE
             ]
-            tx.write([replace(job, lease_until=tx.now + op.lease) for job in held])
+            tx.write([replace(job, lease_until=tx.steady + op.lease) for job in held])
             answers.append(held)
         return answers
 
@@ -186,7 +186,7 @@ class Rescue(Op):
         for op in ops:
             lost = tx.execute(
                 f"SELECT id FROM job WHERE state IN {_ACTIVE} AND (lease_until < ? OR ?) LIMIT ?",
-                tx.now, op.everyone, PAGE,
+                tx.steady, op.everyone, PAGE,
             ).fetchall()  # fmt: skip
             moved = []
             for job in tx.heads([row[0] for row in lost]).values():
@@ -240,7 +240,7 @@ class Claim(Op):
         ready.sort(key=lambda row: (-row[1], row[0]))
         heads = tx.heads([row[0] for row in ready[:free]])
         started = [
-            tx.announce(jobs.claimed(heads[row[0]], now=tx.now, worker=self.worker, lease=self.lease))
+            tx.announce(jobs.claimed(heads[row[0]], now=tx.now, worker=self.worker, lease_until=tx.steady + self.lease))
             for row in ready[:free]
         ]
         tx.write(started)

@@ -47,12 +47,21 @@ def path_of(url: str) -> str | None:
     return rest[1:]
 
 
+def steady_clock() -> Callable[[], float]:
+    """Return a clock that shows Unix seconds now and runs on evenly, whatever is done to the machine's clock."""
+    anchor = time.time() - time.monotonic()
+    return lambda: anchor + time.monotonic()
+
+
 class Store:
     """The database of one installation. Every write is one verb, committed together with its events."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.time, steady: Callable[[], float] | None = None
+    ) -> None:
         self.path = path_of(url)
         self.clock = clock
+        self.steady = steady or steady_clock()
         self.epoch = ""
         self.published: Callable[[list[Event]], None] = lambda _: None
         self._lock = threading.Lock()
@@ -83,7 +92,7 @@ class Store:
             self._connection.execute("PRAGMA synchronous = FULL")
             migrate(self._connection, version)
             self.epoch = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0]
-            self._writer = Writer(self._connection, self._lock, self.clock, self._upkeep, self._publish)
+            self._writer = Writer(self._connection, self._lock, self.clock, self.steady, self._upkeep, self._publish)
         except (sqlite.Error, OSError) as error:
             self._connection.close()
             raise StorageError(f"The database {self.path} can't be used: {error}.") from None

@@ -63,9 +63,10 @@ class Op:
 class Tx:
     """One transaction: what it moves is announced by an event in the same commit."""
 
-    def __init__(self, connection: Any, now: float, last_number: int) -> None:
+    def __init__(self, connection: Any, now: float, steady: float, last_number: int) -> None:
         self.connection = connection
         self.now = now
+        self.steady = steady  # by a clock that nobody sets: leases are measured with it
         self.events: list[Event] = []
         self.purged: set[str] = set()  # jobs deleted here: what the same transaction did to them leaves no rows
         self.queued = False  # whether a job came into line
@@ -134,12 +135,14 @@ class Writer:
         connection: Any,
         lock: threading.Lock,
         clock: Callable[[], float],
+        steady: Callable[[], float],
         upkeep: Callable[[Tx, Sequence[Op]], list[tuple[Op, Any]]],
         published: Callable[[list[Event]], None],
     ) -> None:
         self._connection = connection
         self._lock = lock
         self._clock = clock
+        self._steady = steady
         self._upkeep = upkeep
         self._published = published
         self._inbox: queue.SimpleQueue[list[Op] | None] = queue.SimpleQueue()
@@ -239,7 +242,7 @@ class Writer:
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                tx = Tx(self._connection, self._clock(), self._number)
+                tx = Tx(self._connection, self._clock(), self._steady(), self._number)
                 for kind, same in sorted(by_kind.items(), key=lambda item: item[0].rank):
                     answers.extend(zip(same, kind.run(tx, same), strict=True))
                 answers.extend(self._upkeep(tx, ops))
