@@ -25,6 +25,9 @@ class Recorder:
     def attach(self, source: Path | bytes, name: str, media_type: str | None) -> None:
         self.said.append((source, name, media_type))
 
+    def acknowledge(self) -> None:
+        """Take that the job has heard."""
+
     def inputs(self) -> Path:
         return Path("/nowhere")
 

@@ -35,6 +35,9 @@ class Link(Protocol):
     def attach(self, source: Path | bytes, name: str, media_type: str | None) -> None:
         """Take a file's content before returning."""
 
+    def acknowledge(self) -> None:
+        """Say that the code has heard that it is to stop; more than once is once."""
+
     def inputs(self) -> Path:
         """Return the folder that holds the files uploaded for this job."""
 
@@ -125,11 +128,14 @@ class JobContext:
     @property
     def cancelled(self) -> bool:
         """Whether somebody asked the job to stop, or its time is up."""
-        return self._link.cancelled
+        if self._link.cancelled:
+            self._link.acknowledge()
+            return True
+        return False
 
     def raise_if_cancelled(self) -> None:
         """End the job here where it was asked to stop."""
-        if self._link.cancelled:
+        if self.cancelled:
             raise JobStopped("The job was asked to stop.")
 
 

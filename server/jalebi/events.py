@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jalebi.jobs import Job, Progress, State
+from jalebi.jobs import Cancellation, Job, Progress, State
 
 encode = msgspec.json.encode
 
@@ -91,6 +91,20 @@ def progress_wire(progress: Progress | None) -> dict[str, Any] | None:
         "rate": None if progress.rate is None else round(progress.rate, 3),
         "eta_seconds": None if eta is None else round(eta, 1),
         "updated_at": rfc3339(progress.updated_at),
+        "stalled": progress.stalled,
+    }
+
+
+def cancellation_wire(receipts: Cancellation | None) -> dict[str, Any] | None:
+    """Return the wire form of a cancellation's receipts."""
+    if receipts is None:
+        return None
+    return {
+        "requested_at": rfc3339(receipts.requested_at),
+        "delivered_at": rfc3339(receipts.delivered_at),
+        "acknowledged_at": rfc3339(receipts.acknowledged_at),
+        "stopped_at": rfc3339(receipts.stopped_at),
+        "killed_at": rfc3339(receipts.killed_at),
     }
 
 
@@ -133,6 +147,8 @@ def job_wire(job: Job, *, root: str, epoch: str, outlook: Outlook | None = None)
         "estimated_start_at": rfc3339(outlook.start_at),
         "estimated_finish_at": rfc3339(finish),
         "error": job.error,
+        "stalled": job.progress is not None and job.progress.stalled,
+        "cancellation": cancellation_wire(job.cancellation),
         "links": links(job.id, root),
     }
 

@@ -59,6 +59,7 @@ class Progress:
     message: str | None = None
     rate: float | None = None
     updated_at: float = 0.0
+    stalled: bool = False  # no report for many times the usual interval
 
     @property
     def fraction(self) -> float | None:
@@ -75,6 +76,20 @@ class Progress:
         if self.total is None or not self.rate:
             return None
         return max(0.0, (self.total - self.done) / self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The receipts of a cancellation, in Unix seconds: asked for, told to the attempt, heard by its code, over.
+
+    An attempt that ends by itself or at SIGTERM has `stopped_at`, one whose process had to be killed `killed_at`.
+    """
+
+    requested_at: float
+    delivered_at: float | None = None
+    acknowledged_at: float | None = None
+    stopped_at: float | None = None
+    killed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +118,7 @@ class Job:
     lease_until: float | None = None
     error: Mapping[str, Any] | None = None
     progress: Progress | None = None
+    cancellation: Cancellation | None = None
 
     @property
     def terminal(self) -> bool:
@@ -128,7 +144,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The attempt ended because it was cancelled."""
+    """The attempt ended because it was cancelled; `killed`: its process had to be killed."""
+
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,28 +182,43 @@ def claimed(job: Job, *, now: float, worker: str, lease_until: float) -> Job:
     )
 
 
-def settled(job: Job, outcome: Outcome, *, now: float, progress: Progress | None = None) -> Job:
-    """Return the job as its attempt ends; a job that is being cancelled is cancelled whatever the outcome."""
-    idle: dict[str, Any] = {"worker": None, "lease_until": None, "progress": progress or job.progress}
+def _over(now: float, keep: float | None) -> dict[str, float | None]:
+    return {"finished_at": now, "expires_at": None if keep is None else now + keep}
+
+
+def settled(
+    job: Job, outcome: Outcome, *, now: float, progress: Progress | None = None, keep: float | None = None
+) -> Job:
+    """Return the job as its attempt ends; a job that is being cancelled is cancelled whatever the outcome.
+
+    `keep` is for how many seconds a job that is over is kept, None for ever.
+    """
+    progress = progress or job.progress
+    if progress is not None and progress.stalled:
+        progress = replace(progress, stalled=False)  # it has ended
+    idle: dict[str, Any] = {"worker": None, "lease_until": None, "progress": progress}
     if job.state is State.CANCELLING:
-        return _move(job, State.CANCELLED, finished_at=now, **idle)
+        receipts = job.cancellation or Cancellation(now)
+        killed = isinstance(outcome, Stopped) and outcome.killed
+        receipts = replace(receipts, killed_at=now) if killed else replace(receipts, stopped_at=now)
+        return _move(job, State.CANCELLED, cancellation=receipts, **_over(now, keep), **idle)
     match outcome:
         case Completed():
-            return _move(job, State.COMPLETED, finished_at=now, error=None, **idle)
+            return _move(job, State.COMPLETED, error=None, **_over(now, keep), **idle)
         case Failed(error=error, retry=retry, delay=delay):
             error = {**error, "attempt": job.attempt}
             if retry and job.tries < job.max_attempts:
                 return _move(job, State.RETRYING, run_at=now + delay, error=error, **idle)
-            return _move(job, State.FAILED, finished_at=now, error=error, **idle)
+            return _move(job, State.FAILED, error=error, **_over(now, keep), **idle)
         case Stopped():
             # Only a job that nobody cancelled comes here: it raised the stop itself.
             error = failure("JobStopped", "The job stopped itself without being cancelled.")
-            return settled(job, Failed(error, retry=False), now=now, progress=progress)
+            return settled(job, Failed(error, retry=False), now=now, progress=progress, keep=keep)
         case Released():
             return _move(job, State.QUEUED, tries=job.tries - 1, **idle)
 
 
-def cancelled(job: Job, *, now: float, reason: str | None) -> Job:
+def cancelled(job: Job, *, now: float, reason: str | None, keep: float | None = None) -> Job:
     """Return the job as somebody cancels it; a job already cancelled or cancelling comes back unchanged.
 
     Raises JobFinished where it completed or failed.
@@ -194,17 +227,21 @@ def cancelled(job: Job, *, now: float, reason: str | None) -> Job:
         return job
     error = failure("Cancelled", reason) if reason else job.error
     if job.state is State.RUNNING:
-        return _move(job, State.CANCELLING, error=error)
+        return _move(job, State.CANCELLING, error=error, cancellation=Cancellation(now))
     if job.terminal:
         raise JobFinished(f"The job is {job.state} already.")
-    return _move(job, State.CANCELLED, finished_at=now, run_at=None, error=error)
+    receipts = Cancellation(now, stopped_at=now)
+    return _move(job, State.CANCELLED, run_at=None, error=error, cancellation=receipts, **_over(now, keep))
 
 
 def retried(job: Job) -> Job:
     """Return a finished job as it starts over with a fresh budget of attempts. Raises JobActive otherwise."""
     if not job.terminal:
         raise JobActive(f"The job is {job.state}; only a finished job can be retried.")
-    return _move(job, State.QUEUED, tries=0, finished_at=None, run_at=None, error=None, progress=None)
+    fresh: dict[str, Any] = dict.fromkeys(
+        ("finished_at", "run_at", "expires_at", "error", "progress", "cancellation"), None
+    )
+    return _move(job, State.QUEUED, tries=0, **fresh)
 
 
 def deletable(job: Job) -> None:

@@ -26,5 +26,8 @@ class FakeLink:
     def attach(self, source: Path | bytes, name: str, media_type: str | None) -> None:
         self.files[name] = source if isinstance(source, bytes) else source.read_bytes()
 
+    def acknowledge(self) -> None:
+        """Take that the job has heard."""
+
     def inputs(self) -> Path:
         return self._folder

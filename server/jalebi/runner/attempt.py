@@ -4,6 +4,7 @@ import asyncio
 import mimetypes
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -43,6 +44,9 @@ class Attempt:
         self._fault: BaseException | None = None
         self._sample: tuple[float, float] | None = None
         self._rate: float | None = None
+        self._receipts: set[str] = set()
+        self.killed = False  # whether its process had to be killed
+        self.last_words: dict[str, Any] | None = None  # what a process that died or was killed has left
 
     def stop(self, reason: Reason) -> None:
         """Ask the attempt to stop. A lost lease outweighs every other reason; otherwise the first one counts."""
@@ -56,6 +60,17 @@ class Attempt:
         self._on_stop = act
         if self.reason is not None:
             act()
+
+    def receipt(self, step: Literal["delivered", "acknowledged"]) -> None:
+        """Note that the cancellation was delivered to the attempt, or that its code has heard of it; once each."""
+        if self.reason == "cancel" and step not in self._receipts:
+            self._receipts.add(step)
+            self._keep(self._store_receipt(step, self.queue.store.clock()))
+
+    async def _store_receipt(self, step: Literal["delivered", "acknowledged"], at: float) -> bool:
+        with suppress(StorageUnavailable):
+            await self.queue.store.record_receipt(self.job.id, self.job.attempt, step, at=at)
+        return True
 
     def start_clock(self) -> None:
         """Let the job's time run; it is asked to stop when it is up."""
@@ -82,7 +97,7 @@ class Attempt:
             total=total,
             unit=None if unit is None else clean_text(unit)[:100],
             message=None if message is None else clean_text(message)[:1000],
-            rate=self._measure(now, done),
+            rate=self._measure(time.monotonic(), done),
             updated_at=now,
         )
         self.unsaved = True
@@ -169,7 +184,7 @@ class Attempt:
                 )
                 return None
             case "cancel":
-                return Stopped()
+                return Stopped(self.killed)
             case "timeout":
                 message = f"The attempt took longer than its {self.job.timeout:g} s."
                 traceback = outcome.error.get("traceback") if isinstance(outcome, Failed) else None

@@ -32,6 +32,7 @@ class Pipe:
         self._latest: tuple[Any, ...] | None = None
         self._pulse = threading.Event()
         self.cancelled = False
+        self.acknowledged = False
         self.staging = Path()
         self.folder = Path()
         threading.Thread(target=self._pulsing, name="jalebi-progress", daemon=True).start()
@@ -75,6 +76,12 @@ class Pipe:
 
         staged, size = stage(source, self.staging)
         self.send({"t": "file", "path": str(staged), "size": size, "name": name, "media_type": media_type})
+
+    def acknowledge(self) -> None:
+        """Say that the code has heard that it is to stop."""
+        if not self.acknowledged:
+            self.acknowledged = True
+            self.send({"t": "acknowledged"})
 
     def inputs(self) -> Path:
         """Return the folder of the files uploaded for this job."""
@@ -154,8 +161,10 @@ def _listen(commands: BinaryIO, pipe: Pipe, inbox: "queue.SimpleQueue[dict[str, 
         command = json.loads(line)
         if command.get("t") == "cancel":
             pipe.cancelled = True
+            pipe.send({"t": "delivered"})
         else:
-            pipe.cancelled = False  # here and not where it runs: a cancellation may follow on its heels
+            # Here and not where it runs: a cancellation may follow on its heels.
+            pipe.cancelled = pipe.acknowledged = False
             inbox.put(command)
     os._exit(1)  # the parent is gone
 

@@ -38,6 +38,10 @@ class LoopLink:
         staged, size = self._attempt.stage(source)
         self._attempt.attach(staged, size, name, media_type)
 
+    def acknowledge(self) -> None:
+        """Say that the code has heard that it is to stop."""
+        self._attempt.receipt("acknowledged")
+
     def inputs(self) -> Path:
         """Return the folder of the files uploaded for this job."""
         return self._attempt.queue.files.inputs(self._attempt.job.id)
@@ -74,6 +78,10 @@ class ThreadLink(LoopLink):
         staged, size = self._attempt.stage(source)
         self._loop.call_soon_threadsafe(self._attempt.attach, staged, size, name, media_type)
 
+    def acknowledge(self) -> None:
+        """Say that the code has heard that it is to stop."""
+        self._loop.call_soon_threadsafe(self._attempt.receipt, "acknowledged")
+
 
 async def run_in_loop(attempt: Attempt) -> Outcome:
     """Run an `async def` in the event loop; to stop it, its task is cancelled."""
@@ -84,12 +92,19 @@ async def run_in_loop(attempt: Attempt) -> Outcome:
         try:
             value = await call(attempt.kind, context, attempt.job.args)
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and attempt.reason is not None:
+                attempt.receipt("acknowledged")
             return failed(attempt, error)
         return completed(attempt, value)
 
     task = asyncio.get_running_loop().create_task(work(), name=f"job {attempt.kind.name} {attempt.job.id}")
     attempt.start_clock()
-    attempt.when_stopped(task.cancel)
+
+    def stop() -> None:
+        attempt.receipt("delivered")
+        task.cancel()
+
+    attempt.when_stopped(stop)
     try:
         return await task
     except asyncio.CancelledError:
@@ -115,6 +130,7 @@ async def run_in_thread(attempt: Attempt) -> Outcome:
             loop.call_soon_threadsafe(_resolve, done, outcome)
 
     attempt.start_clock()
+    attempt.when_stopped(lambda: attempt.receipt("delivered"))
     threading.Thread(target=work, name=f"job {attempt.kind.name}", daemon=True).start()
     return await done
 

@@ -214,11 +214,14 @@ async def _follow(attempt: Attempt, child: Child) -> Outcome:
                 attempt.log(message["message"], message["level"])
             case "file":
                 attempt.attach(Path(message["path"]), message["size"], message["name"], message["media_type"])
+            case "delivered" | "acknowledged" as step:
+                attempt.receipt(step)
             case answer:
                 child.healthy &= message["clean"]
                 if answer == "completed":
                     return Completed(message["result"])
                 if answer == "stopped":
+                    attempt.receipt("acknowledged")
                     return Stopped()
                 return attempt.failed(message["error"], retry=message["retry"])
         if attempt.backlog > BACKLOG:  # the pipe fills, and the job waits for the store
@@ -239,6 +242,7 @@ async def _stop(attempt: Attempt, child: Child) -> None:
     child.signal(signal.SIGTERM)
     await asyncio.sleep(max(0.0, grace - (time.monotonic() - asked)))
     log.warning("Job %s (%s) did not stop in %g s; its process is killed", attempt.job.id, attempt.kind.name, grace)
+    attempt.killed = True
     child.signal(signal.SIGKILL)
 
 

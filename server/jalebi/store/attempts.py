@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from jalebi import jobs
 from jalebi.events import encode
@@ -113,6 +113,26 @@ class ProgressFenced(Fenced):
 
 
 @dataclass(eq=False)
+class ReceiptFenced(Fenced):
+    """Store when the cancellation of an attempt was delivered or acknowledged (Unix seconds); it is no event."""
+
+    rank: ClassVar[int] = 23
+    step: Literal["delivered", "acknowledged"]
+    at: float
+
+    @classmethod
+    def run(cls, tx: Tx, ops: "Sequence[ReceiptFenced]") -> list[Any]:
+        """Write each time into the job that is being cancelled."""
+        for op in ops:
+            tx.execute(
+                "UPDATE job SET cancellation = json_set(cancellation, ?, ?) WHERE id = ? AND attempt = ? "
+                "AND state = 'cancelling' AND cancellation IS NOT NULL",
+                f"$.{op.step}_at", op.at, op.job_id, op.attempt,
+            )  # fmt: skip
+        return [None] * len(ops)
+
+
+@dataclass(eq=False)
 class RenewFenced(Op):
     """Renew the leases of a worker's attempts; answers with the job of each attempt that it still holds."""
 
@@ -143,6 +163,7 @@ class SettleFenced(Fenced):
     rank: ClassVar[int] = 30
     outcome: Outcome
     progress: Progress | None = None
+    keep: float | None = None
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[SettleFenced]") -> list[Any]:
@@ -157,7 +178,7 @@ class SettleFenced(Fenced):
                 answers.append(None)
                 continue
             del heads[op.job_id]
-            job = tx.announce(jobs.settled(job, op.outcome, now=tx.now, progress=op.progress))
+            job = tx.announce(jobs.settled(job, op.outcome, now=tx.now, progress=op.progress, keep=op.keep))
             if job.state is State.COMPLETED and isinstance(op.outcome, Completed):
                 results.append((job.id, op.outcome.result))
             moved.append(job)
@@ -178,6 +199,7 @@ class Rescue(Op):
     error: Mapping[str, Any]
     delay: Callable[[Job], float]
     everyone: bool = False
+    keep: float | None = None
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[Rescue]") -> list[Any]:
@@ -191,7 +213,7 @@ class Rescue(Op):
             moved = []
             for job in tx.heads([row[0] for row in lost]).values():
                 outcome = Failed(op.error, delay=op.delay(job))
-                moved.append(tx.announce(jobs.settled(job, outcome, now=tx.now)))
+                moved.append(tx.announce(jobs.settled(job, outcome, now=tx.now, keep=op.keep)))
             tx.write(moved)
             tx.freed |= bool(moved)
             answers.append(moved)

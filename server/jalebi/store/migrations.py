@@ -54,7 +54,19 @@ CREATE TABLE meta (name VARCHAR NOT NULL PRIMARY KEY, value VARCHAR NOT NULL) WI
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(4)))), ('number', '0');
 """
 
-STEPS: Final = (_FIRST,)
+_SECOND: Final = """
+ALTER TABLE job ADD COLUMN cancellation TEXT;
+UPDATE job SET expires_at = finished_at + 2592000 WHERE finished_at IS NOT NULL;
+CREATE INDEX job_expires ON job (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE idempotency (
+    caller VARCHAR NOT NULL, key VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL, jobs VARCHAR NOT NULL,
+    at FLOAT NOT NULL, PRIMARY KEY (caller, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_at ON idempotency (at);
+INSERT INTO meta VALUES ('floor', '0');
+"""
+
+STEPS: Final = (_FIRST, _SECOND)
 #: Marks the file as ours (SQLite's application_id): "Jalb".
 APPLICATION_ID: Final = 0x4A616C62
 

@@ -8,21 +8,22 @@ from typing import Any, Final
 import msgspec
 
 from jalebi.events import Event
-from jalebi.jobs import Job, Progress, State
+from jalebi.jobs import Cancellation, Job, Progress, State
 
 #: The columns of a job in the order in which every statement and every read has them.
 JOB_COLUMNS: Final = (
     "id", "kind", "queue", "priority", "tags", "state", "attempt", "tries", "max_attempts", "timeout", "seq", "cursor",
     "created_at", "run_at", "started_at", "finished_at", "expires_at", "worker", "lease_until", "error", "progress",
-    "args",
+    "cancellation", "args",
 )  # fmt: skip
 #: What a move may change. An event's body keeps these, so that the job can be shown as of the event.
 MOVING: Final = (
     "state", "attempt", "tries", "run_at", "started_at", "finished_at", "expires_at", "worker", "lease_until", "error",
-    "progress",
+    "progress", "cancellation",
 )  # fmt: skip
 
 _progress = msgspec.json.Decoder(Progress)
+_cancellation = msgspec.json.Decoder(Cancellation)
 _encode = msgspec.json.encode
 
 
@@ -41,7 +42,7 @@ def to_row(job: Job) -> tuple[Any, ...]:
     return (
         job.id, job.kind, job.queue, job.priority, text(job.tags), job.state, job.attempt, job.tries, job.max_attempts,
         job.timeout, job.seq, job.cursor, job.created_at, job.run_at, job.started_at, job.finished_at, job.expires_at,
-        job.worker, job.lease_until, text(job.error), text(job.progress), job.args,
+        job.worker, job.lease_until, text(job.error), text(job.progress), text(job.cancellation), job.args,
     )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def to_move(job: Job) -> tuple[Any, ...]:
     """Return what a move has changed: the id, `seq`, `cursor` and the columns of MOVING."""
     return (
         job.id, job.seq, job.cursor, job.state, job.attempt, job.tries, job.run_at, job.started_at, job.finished_at,
-        job.expires_at, job.worker, job.lease_until, text(job.error), text(job.progress),
+        job.expires_at, job.worker, job.lease_until, text(job.error), text(job.progress), text(job.cancellation),
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def from_row(row: Sequence[Any]) -> Job:
     """Return the job in a row of JOB_COLUMNS."""
     (
         id_, kind, queue, priority, tags, state, attempt, tries, max_attempts, timeout, seq, cursor, created_at, run_at,
-        started_at, finished_at, expires_at, worker, lease_until, error, progress, args,
+        started_at, finished_at, expires_at, worker, lease_until, error, progress, cancellation, args,
     ) = row  # fmt: skip
     return Job(
         id=id_,
@@ -82,6 +83,7 @@ def from_row(row: Sequence[Any]) -> Job:
         lease_until=lease_until,
         error=None if error is None else json.loads(error),
         progress=None if progress is None else _progress.decode(progress),
+        cancellation=None if cancellation is None else _cancellation.decode(cancellation),
     )
 
 
@@ -100,6 +102,10 @@ def event_body(event: Event) -> str:
         "error": job.error,
         "progress": job.progress,
     }
+    if job.cancellation is not None:
+        kept["cancellation"] = job.cancellation
+    if job.expires_at is not None:
+        kept["expires_at"] = job.expires_at
     if event.extra is not None:
         kept["extra"] = event.extra
     return _encode(kept).decode()
@@ -125,6 +131,8 @@ def event_from(job: Job, number: int, seq: int, type_: str, at: float, line: int
         started_at=kept["started_at"],
         finished_at=kept["finished_at"],
         error=kept["error"],
+        expires_at=kept.get("expires_at"),
         progress=None if kept["progress"] is None else Progress(**kept["progress"]),
+        cancellation=None if kept.get("cancellation") is None else Cancellation(**kept["cancellation"]),
     )
     return Event(number, type_, at, then, kept.get("extra"))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DatabaseError
@@ -63,6 +63,7 @@ class Store:
         self.clock = clock
         self.steady = steady or steady_clock()
         self.epoch = ""
+        self.keep: float | None = None  # seconds for which a job that is over is kept; None: for ever
         self.published: Callable[[list[Event]], None] = lambda _: None
         self._lock = threading.Lock()
         self._parked: list[attempts.Claim] = []
@@ -198,6 +199,12 @@ class Store:
         """Store an attempt's newest position."""
         await self._put(attempts.ProgressFenced(job_id, attempt, progress))
 
+    async def record_receipt(
+        self, job_id: str, attempt: int, step: Literal["delivered", "acknowledged"], *, at: float
+    ) -> None:
+        """Store when the cancellation of an attempt was delivered to it, or acknowledged by its code."""
+        await self._put(attempts.ReceiptFenced(job_id, attempt, step, at))
+
     async def renew(self, running: Sequence[tuple[str, int]], lease: float) -> list[Job]:
         """Renew the leases; return the jobs whose attempt still holds."""
         held: list[Job] = await self._put(attempts.RenewFenced(running, lease))
@@ -205,12 +212,12 @@ class Store:
 
     async def settle(self, job_id: str, attempt: int, outcome: Outcome, progress: Progress | None) -> Job | None:
         """End an attempt; None where it had lost its job, and nothing was changed."""
-        job: Job | None = await self._put(attempts.SettleFenced(job_id, attempt, outcome, progress))
+        job: Job | None = await self._put(attempts.SettleFenced(job_id, attempt, outcome, progress, self.keep))
         return job
 
     async def cancel(self, job_id: str, reason: str | None) -> tuple[Job, Job]:
         """Cancel a job; return it before and after. Raises NotFound, JobFinished."""
-        moved: tuple[Job, Job] = await self._put(verbs.Cancel(job_id, reason))
+        moved: tuple[Job, Job] = await self._put(verbs.Cancel(job_id, reason, self.keep))
         return moved
 
     async def retry(self, job_id: str) -> Job:
@@ -229,7 +236,7 @@ class Store:
         """Settle the attempts whose lease is over as crashed; `everyone` says that all workers are known dead."""
         rescued: list[Job] = []
         while True:
-            page: list[Job] = await self._put(attempts.Rescue(error, delay, everyone))
+            page: list[Job] = await self._put(attempts.Rescue(error, delay, everyone, self.keep))
             rescued.extend(page)
             if len(page) < attempts.PAGE:
                 return rescued

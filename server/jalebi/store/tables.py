@@ -19,6 +19,7 @@ class JobRow(SQLModel, table=True):
         Index("job_state", "state", "id"),
         Index("job_kind", "kind", "id"),
         Index("job_queue", "queue", "id"),
+        Index("job_expires", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -42,7 +43,8 @@ class JobRow(SQLModel, table=True):
     lease_until: float | None = None
     error: str | None = Field(default=None, sa_column=Column(Text))
     progress: str | None = Field(default=None, sa_column=Column(Text))
-    args: str = Field(sa_column=Column(Text, nullable=False))  # last: it may be large
+    args: str = Field(sa_column=Column(Text, nullable=False))
+    cancellation: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class TagRow(SQLModel, table=True):
@@ -119,8 +121,24 @@ class PulseRow(SQLModel, table=True):
     cancelled: int = 0
 
 
+class KeyRow(SQLModel, table=True):
+    """What a caller's idempotency key has made: `fingerprint` is of the request's body, `jobs` a JSON list of ids."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (Index("idempotency_at", "at"), {"sqlite_with_rowid": False})
+
+    caller: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    fingerprint: str
+    jobs: str
+    at: float
+
+
 class MetaRow(SQLModel, table=True):
-    """Facts about the installation: `epoch` names it in cursors, `number` is the last event's."""
+    """Facts about the installation.
+
+    `epoch` names it in cursors, `number` is the last event's, `floor` the highest that retention has purged.
+    """
 
     __tablename__ = "meta"
     __table_args__ = {"sqlite_with_rowid": False}

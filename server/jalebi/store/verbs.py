@@ -63,13 +63,14 @@ class Cancel(Op):
     rank: ClassVar[int] = 31
     job_id: str
     reason: str | None
+    keep: float | None = None
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[Cancel]") -> list[Any]:
         """Move every job that is not over."""
 
         def move(op: Cancel, job: Job) -> Job:
-            return jobs.cancelled(job, now=tx.now, reason=op.reason)
+            return jobs.cancelled(job, now=tx.now, reason=op.reason, keep=op.keep)
 
         return _move_each(tx, ops, move)
 
