@@ -39,6 +39,7 @@ def test_a_kind_has_the_contracts_defaults() -> None:
         "max_running": None,
         "rate_limit": None,
         "capture": False,
+        "on_stall": "mark",
     }
     assert kind(targets.process_steps).isolation == "process"
     assert kind(targets.process_steps, isolation="thread").isolation == "thread"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jalebi.background import log
 from jalebi.errors import UsageError
-from jalebi.kinds import Isolation, Shop
+from jalebi.kinds import Isolation, OnStall, Shop
 from jalebi.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Jalebi(Shop):
         max_running: int | None = None,
         rate_limit: str | None = None,
         capture: bool = False,
+        on_stall: OnStall = "mark",
     ) -> Callable[[F], F]: ...
     def job(self, function: Any = None, **options: Any) -> Any:
         """Make a function a kind of job, bare or with options; the function itself stays as it is.
@@ -147,6 +148,9 @@ class Jalebi(Shop):
         from jalebi.files import Files, folder_for
         from jalebi.hub import Hub
         from jalebi.queue import Queue
+        from jalebi.retention import EVERY as RETENTION_EVERY
+        from jalebi.retention import Retention
+        from jalebi.runner.rescue import rescuing
         from jalebi.runner.worker import Worker
         from jalebi.store import Store
         from jalebi.web.frames import Frames
@@ -154,15 +158,18 @@ class Jalebi(Shop):
 
         settings = self.settings
         store = Store(settings.database_url)
+        store.keep = settings.retention_age
         await stack.enter_async_context(store)
         files = Files(folder_for(store.path, settings.files_url))
         files.open()
         stack.callback(files.close)
-        hub = Hub()
+        hub = Hub(settings.max_backlog, settings.max_backlog_bytes)
         stack.callback(hub.close)
         queue = Queue(store, hub, self.kinds, settings, files)
         await stack.enter_async_context(Feed(store, hub))
         await stack.enter_async_context(every(3600.0, files.sweep, "sweeping uploads"))
+        await stack.enter_async_context(rescuing(queue))
+        await stack.enter_async_context(every(RETENTION_EVERY, Retention(queue).sweep, "purging old jobs"))
         frames = Frames(store.epoch)
         # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
         self._rooms = rooms = Rooms(settings, store, hub, queue, files, self.kinds, frames)

@@ -17,7 +17,7 @@ JalebiError
     ├── BodyTooLarge        413
     ├── UnsupportedMediaType  415
     ├── RangeTooFar         416
-    ├── ValidationFailed, UnknownKind  422
+    ├── ValidationFailed, UnknownKind, KeyReused  422
     ├── InternalError       500
     └── QueueFull, Draining, StorageUnavailable  503
 """
@@ -176,6 +176,13 @@ class UnknownKind(Problem):
     """No kind of that name is registered."""
 
     status, type, title = HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-kind", "There is no such kind"
+
+
+class KeyReused(Problem):
+    """The idempotency key was used before, for another request."""
+
+    status, type = HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused"
+    title = "The idempotency key was used for another request"
 
 
 class InternalError(Problem):

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -79,6 +79,11 @@ class Files:
     def drop_job(self, job_id: str) -> None:
         """Remove all that belongs to a job."""
         shutil.rmtree(self.of_job(job_id), ignore_errors=True)
+
+    def drop_jobs(self, job_ids: Sequence[str]) -> None:
+        """Remove all that belongs to these jobs."""
+        for job_id in job_ids:
+            self.drop_job(job_id)
 
     def drop(self, path: str) -> None:
         """Remove one file of a job that another of the same name has replaced."""

@@ -15,6 +15,8 @@ from jalebi.context import JobContext
 from jalebi.errors import KindError, UnknownKind, ValidationFailed
 
 Isolation = Literal["loop", "process", "thread"]
+OnStall = Literal["mark", "warn", "cancel", "retry"]
+_ON_STALL: Final = ("mark", "warn", "cancel", "retry")
 _ISOLATIONS: Final = ("loop", "process", "thread")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
 _RATE: Final = re.compile(r"(\d+)/([smh])")
@@ -36,6 +38,7 @@ class Kind:
     max_running: int | None = None
     rate_limit: str | None = None
     capture: bool = False
+    on_stall: OnStall = "mark"
     takes_context: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ class Kind:
             "max_running": self.max_running,
             "rate_limit": self.rate_limit,
             "capture": self.capture,
+            "on_stall": self.on_stall,
         }
 
     @property
@@ -266,6 +270,8 @@ def _check_options(kind: Kind) -> None:
         wrong = "its name may hold letters, digits and . _ : -"
     elif kind.isolation not in _ISOLATIONS:
         wrong = f"isolation must be one of {', '.join(_ISOLATIONS)}"
+    elif kind.on_stall not in _ON_STALL:
+        wrong = f"on_stall must be one of {', '.join(_ON_STALL)}"
     elif kind.isolation == "loop" and not inspect.iscoroutinefunction(kind.function):
         wrong = "isolation 'loop' needs an async def"
     elif not (0 < kind.timeout <= 10**9):

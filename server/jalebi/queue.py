@@ -1,6 +1,7 @@
 """The only way to change a job: submit, claim, report, settle, cancel, retry, delete."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ from jalebi.kinds import Kind, Kinds
 from jalebi.settings import Settings
 from jalebi.store import Store, reads
 from jalebi.store.attempts import Claim
-from jalebi.store.verbs import gone
+from jalebi.store.verbs import Keyed, Submitted, gone, key_reused
 
-__all__ = ["Order", "Queue"]
+__all__ = ["Keyed", "Order", "Queue", "nothing_runs"]
 
 #: Seconds before the next attempt where the kind does not say, and the most that it can say.
 BACKOFF: Final = 2.0
@@ -40,6 +41,11 @@ class Order:
     max_attempts: int | None = None
 
 
+async def nothing_runs() -> bool:
+    """Renew no lease, where no worker is."""
+    return True
+
+
 class Queue:
     """Every change of a job goes through here, and so does every read that must show live progress."""
 
@@ -52,6 +58,8 @@ class Queue:
         self.draining = False
         #: Set by the runner: told at once of a cancellation of what may be running here.
         self.interrupt: Callable[[Job], None] = lambda _: None
+        #: Set by the runner: renews the leases of what runs here; False where the store did not take it.
+        self.renew: Callable[[], Awaitable[bool]] = nothing_runs
         #: Set by the runner: how many workers this process has.
         self.workers = 0
 
@@ -59,18 +67,37 @@ class Queue:
 
     async def submit(self, order: Order) -> Job:
         """Store a job; it is on disk when this returns. Raises ValidationFailed, UnknownKind, QueueFull, Draining."""
+        [stored] = (await self._store(order, None)).jobs
+        return stored
+
+    async def submit_once(self, order: Order, keyed: Keyed) -> tuple[Job, bool]:
+        """Store a job unless its key has made one before; return it, and whether it was there already.
+
+        Raises the same and KeyReused, and NotFound where the job of the key was deleted.
+        """
+        before = await self.store.read(lambda connection: reads.keyed(connection, keyed.caller, keyed.key))
+        if before is not None:  # seen without a look at the args: what they name may be used up by now
+            fingerprint, [job_id] = before
+            if fingerprint != keyed.fingerprint:
+                raise key_reused()
+            return await self.get(job_id), True
+        submitted = await self._store(order, keyed)
+        return submitted.jobs[0], submitted.replayed
+
+    async def _store(self, order: Order, keyed: Keyed | None) -> Submitted:
         if self.draining:
             raise Draining("The server is shutting down; submit again in a moment.", headers={"Retry-After": "5"})
         kind = self.kinds.named(order.kind)
         job = self._new(kind, order, kind.validate(order.args))
+        kept = False
         try:
             self._give_uploads(kind, job, order.args)
-            [stored] = await self.store.submit([job], max_waiting=self.settings.max_waiting)
-        except BaseException:
-            if kind.upload_fields:
+            submitted = await self.store.submit([job], max_waiting=self.settings.max_waiting, keyed=keyed)
+            kept = not submitted.replayed
+        finally:
+            if kind.upload_fields and not kept:
                 self.files.drop_job(job.id)
-            raise
-        return stored
+        return submitted
 
     async def cancel(self, job_id: str, reason: str | None = None) -> Job:
         """Cancel a job, or ask it to stop where it runs. Raises NotFound, JobFinished."""
@@ -90,6 +117,15 @@ class Queue:
         await self.store.delete(job_id)
         self.hub.purged(job_id)
         self.files.drop_job(job_id)
+
+    async def prune(self, surplus: int = 0) -> int:
+        """Purge some of the jobs whose time is up, and of `surplus` more; return how many, 0 at the end."""
+        keys_before = self.store.clock() - self.settings.idempotency_age
+        purged = await self.store.prune(surplus=surplus, keys_before=keys_before)
+        for job_id in purged:
+            self.hub.purged(job_id)
+        await asyncio.to_thread(self.files.drop_jobs, purged)
+        return len(purged)
 
     async def get(self, job_id: str) -> Job:
         """Return a job with its live progress. Raises NotFound."""

@@ -47,8 +47,24 @@ class Settings(BaseSettings):
     """Bytes of a job's result as JSON."""
     max_waiting: int = Field(100_000, ge=1)
     """Waiting jobs in one queue."""
+    retention_age: float = Field(30 * 86400.0, gt=0)
+    """Seconds for which a job that is over is kept, with its events, logs, result and files."""
+    retention_count: int = Field(1_000_000, ge=0)
+    """Jobs that are over and kept; beyond that the oldest go."""
+    retention_bytes: int = Field(20 << 30, ge=1 << 20)
+    """Bytes that the database and the files of jobs may take up before the oldest jobs that are over go."""
+    idempotency_age: float = Field(86400.0, ge=86400.0)
+    """Seconds for which an Idempotency-Key is remembered."""
+    stall_after: float = Field(10.0, gt=0)
+    """Seconds without progress, at the least, before a running job is marked as stalled."""
     max_log_lines: int = Field(10_000, ge=10)
     """Log lines kept with one job; the oldest are dropped."""
+    max_backlog: int = Field(1024, ge=1)
+    """Events that wait for one subscriber before it is cut off."""
+    max_backlog_bytes: int = Field(1 << 20, ge=1024)
+    """Bytes of the events that wait for one subscriber before it is cut off."""
+    subscriber_timeout: float = Field(10.0, gt=0)
+    """Seconds for which a subscriber may take nothing of what it is sent."""
     block_warning: float = Field(0.25, gt=0)
     """Seconds for which an `async def` job may hold the event loop before it is named in the log."""
 

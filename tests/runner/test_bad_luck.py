@@ -12,6 +12,7 @@ from jalebi import Jalebi, JobContext
 from jalebi.errors import StorageUnavailable
 from jalebi.jobs import Job, State
 from jalebi.runner import attempt, worker
+from jalebi.runner.rescue import look
 from jalebi.runner.worker import Worker
 from jalebi.store import reads
 from tests.store.test_verbs import claim
@@ -114,8 +115,8 @@ async def test_a_lease_that_ends_while_the_loop_is_held_does_not_take_the_job_fr
         job = await shop.submit("hold")
         await reached(shop, job, State.RUNNING)
         assert rooms.store._writer is not None
-        rooms.store._writer._clock = lambda: time.time() + 1000  # as after a pause longer than the lease
-        await worker_of(shop)._rescue()
+        rooms.store._writer._steady = lambda: time.time() + 1000  # as after a pause longer than the lease
+        await look(rooms.queue)
         found = await rooms.queue.get(job.id)
         assert (found.state, found.attempt) == (State.RUNNING, 1)
         await rooms.queue.cancel(job.id)

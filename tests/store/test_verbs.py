@@ -26,7 +26,7 @@ def fresh(clock: Clock, **changes: Any) -> Job:
 
 
 async def put(store: Store, *jobs: Job) -> list[Job]:
-    return await store.submit(jobs, max_waiting=1000)
+    return list((await store.submit(jobs, max_waiting=1000)).jobs)
 
 
 async def get(store: Store, job: Job) -> Job:

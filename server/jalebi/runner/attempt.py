@@ -5,6 +5,7 @@ import mimetypes
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,12 +17,15 @@ from jalebi.jobs import Completed, Failed, Job, Outcome, Progress, Released, Sto
 from jalebi.kinds import Kind
 from jalebi.queue import Queue
 
-Reason = Literal["cancel", "timeout", "drain", "lost"]
+Reason = Literal["cancel", "timeout", "stalled", "drain", "lost"]
 #: Seconds after which a write is tried again that the disk did not take.
 DISK_RETRY: Final = 1.0
 #: Seconds between two samples of the rate, and how much the newest counts.
 _SAMPLE: Final = 0.5
 _WEIGHT: Final = 0.3
+#: Reports before it is known how often they come, and how many times that interval is a stall.
+_REPORTS: Final = 5
+_STALL: Final = 20.0
 
 
 class Attempt:
@@ -44,6 +48,10 @@ class Attempt:
         self._fault: BaseException | None = None
         self._sample: tuple[float, float] | None = None
         self._rate: float | None = None
+        self._reports = 0
+        self._reported_at = 0.0
+        self._interval = 0.0  # between two reports, smoothed
+        self.standstill = ""  # how long progress has stopped, as a sentence
         self._receipts: set[str] = set()
         self.killed = False  # whether its process had to be killed
         self.last_words: dict[str, Any] | None = None  # what a process that died or was killed has left
@@ -101,7 +109,28 @@ class Attempt:
             updated_at=now,
         )
         self.unsaved = True
+        self._count(time.monotonic())
         self.queue.hub.report(self.job, self.progress)
+
+    def stalls(self, now: float) -> bool:
+        """Whether progress has just stopped for many times its usual interval; it is marked so until it goes on."""
+        progress, silent = self.progress, now - self._reported_at
+        if progress is None or progress.stalled or self._ended or self._reports < _REPORTS or self.reason is not None:
+            return False
+        if silent < max(self.queue.settings.stall_after, _STALL * self._interval):
+            return False
+        self.standstill = f"No progress for {silent:.0f} s; until then it came every {self._interval:.2g} s."
+        self.progress = replace(progress, stalled=True)
+        self.unsaved = True
+        self.queue.hub.report(self.job, self.progress)
+        return True
+
+    def _count(self, now: float) -> None:
+        if self._reports:
+            gap = now - self._reported_at
+            self._interval = gap if self._reports == 1 else self._interval * (1 - _WEIGHT) + gap * _WEIGHT
+        self._reports += 1
+        self._reported_at = now
 
     def _measure(self, now: float, done: float) -> float | None:
         if self._sample is None or done < self._sample[1]:
@@ -189,6 +218,8 @@ class Attempt:
                 message = f"The attempt took longer than its {self.job.timeout:g} s."
                 traceback = outcome.error.get("traceback") if isinstance(outcome, Failed) else None
                 return self.failed(failure("Timeout", message, traceback))
+            case "stalled":
+                return self.failed(failure("Stalled", self.standstill))
             case None if self._fault is not None and isinstance(outcome, Completed):
                 message = f"What the job logged or attached could not be kept: {self._fault}"
                 return self.failed(failure(type(self._fault).__name__, message))

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 from jalebi.background import cancel, every, log, spawn
-from jalebi.errors import StorageUnavailable
+from jalebi.errors import Problem, StorageUnavailable
 from jalebi.ids import new_id
 from jalebi.jobs import Failed, Job, Outcome, Released, State, failure
-from jalebi.queue import Queue
+from jalebi.queue import Queue, nothing_runs
 from jalebi.runner.attempt import DISK_RETRY, Attempt, Reason
 from jalebi.runner.inside import run_in_loop, run_in_thread
 from jalebi.runner.process import Children, run_in_process
@@ -18,7 +18,6 @@ from jalebi.runner.rates import Rates
 from jalebi.runner.watchdog import Watchdog
 from jalebi.store.attempts import Claim
 
-RESCUE_EVERY: Final = 5.0
 SAVE_EVERY: Final = 1.0
 #: Seconds that attempts get to end after a drain has stopped them.
 LAST_MOMENTS: Final = 1.5
@@ -45,22 +44,20 @@ class Worker:
         self._claim: Claim | None = None
         self._claiming: asyncio.Task[None] | None = None
         self._draining = False
+        self._watched = time.monotonic()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Worker"]:
         """Work while the context is open; at its end, what still runs is stopped and handed back."""
         queue = self.queue
-        # The store's lock is ours, so whoever ran these attempts is dead.
-        rescued = await queue.rescue(everyone=True)
-        if rescued:
-            log.warning("%s attempts of a server that is gone were taken back", len(rescued))
-        queue.interrupt = self._interrupt
+        queue.interrupt, queue.renew = self._interrupt, self._renew
         queue.workers = 1
         async with AsyncExitStack() as rooms:
             rooms.push_async_callback(self._children.close)
             rooms.enter_context(Watchdog(queue.settings.block_warning, self._blame))
-            await rooms.enter_async_context(every(queue.settings.lease / 3, self._renew, "renewing leases"))
-            await rooms.enter_async_context(every(RESCUE_EVERY, self._rescue, "rescuing jobs"))
+            lease = queue.settings.lease
+            await rooms.enter_async_context(every(lease / 3, self._renew, "renewing leases"))
+            await rooms.enter_async_context(every(lease / 10, self._watch_leases, "watching leases"))
             await rooms.enter_async_context(every(SAVE_EVERY, self._save, "saving progress"))
             if any(kind.isolation == "process" for kind in queue.kinds.all()):
                 spawn(self._warm(), "warming a child process")
@@ -70,7 +67,7 @@ class Worker:
             finally:
                 await self.drain(0.0)
                 queue.workers = 0
-                queue.interrupt = lambda _: None
+                queue.interrupt, queue.renew = lambda _: None, nothing_runs
 
     async def drain(self, grace: float) -> None:
         """Claim nothing more; after `grace` seconds stop what still runs and hand it back. Safe to call twice."""
@@ -225,10 +222,6 @@ class Worker:
         try:
             held = await self.queue.store.renew([(a.job.id, a.job.attempt) for a in asked.values()], lease)
         except StorageUnavailable:
-            for attempt in asked.values():
-                # By our own clock, before the lease ends. An outcome that waits for the disk is fenced: no harm.
-                if not attempt.settling and now - attempt.renewed_at > lease * 2 / 3:
-                    attempt.stop("lost")
             return False
         states = {job.id: job for job in held}
         for job_id, attempt in asked.items():
@@ -242,13 +235,24 @@ class Worker:
                 attempt.stop("cancel")
         return True
 
-    async def _rescue(self) -> None:
-        # Ours first: after a pause (the loop was held, the machine slept) their leases are over too, and yet they run.
-        if await self._renew():
-            with suppress(StorageUnavailable):  # the store has said so
-                await self.queue.rescue()
+    async def _watch_leases(self) -> None:
+        """Stop what could not be renewed before its lease ends, by our own clock, whether the store answers or not."""
+        now, before = time.monotonic(), self._watched
+        self._watched = now
+        lease = self.queue.settings.lease
+        if now - before > lease / 3:  # it was us who stood still: first the leases get their chance
+            spawn(self._renew(), "renewing leases after a pause")
+            return
+        for attempt in list(self._attempts.values()):
+            # An outcome that waits for the disk is fenced: no harm.
+            if not attempt.settling and now - attempt.renewed_at > lease * 2 / 3:
+                attempt.stop("lost")
 
     async def _save(self) -> None:
+        now = time.monotonic()
+        for attempt in list(self._attempts.values()):
+            if attempt.stalls(now):
+                spawn(self._stalled(attempt), f"stall of job {attempt.job.id}")
         saving = [attempt for attempt in self._attempts.values() if attempt.unsaved and attempt.progress]
         for attempt in saving:
             attempt.unsaved = False
@@ -256,6 +260,17 @@ class Worker:
             await asyncio.gather(
                 *(self.queue.store.save_progress(a.job.id, a.job.attempt, a.progress) for a in saving if a.progress)
             )
+
+    async def _stalled(self, attempt: Attempt) -> None:
+        """Do what the kind wants when progress has stopped for many times its usual interval."""
+        match attempt.kind.on_stall:
+            case "warn":
+                attempt.log(attempt.standstill, "warning")
+            case "cancel":
+                with suppress(Problem):  # it has ended meanwhile, or the disk is full
+                    await self.queue.cancel(attempt.job.id, attempt.standstill)
+            case "retry":
+                attempt.stop("stalled")
 
     async def _warm(self) -> None:
         try:

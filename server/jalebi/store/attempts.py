@@ -306,3 +306,8 @@ def promote(tx: Tx) -> float | None:
         tx.write([tx.announce(jobs.due(job)) for job in tx.heads([row[0] for row in rows]).values()])
     following = tx.execute("SELECT min(run_at) FROM job WHERE state IN ('scheduled', 'retrying')").fetchone()[0]
     return None if following is None else float(following)
+
+
+def shift_retries(tx: Tx, seconds: float) -> None:
+    """Move the times of all retries along with a clock that was set."""
+    tx.execute("UPDATE job SET run_at = run_at + ? WHERE state = 'retrying'", seconds)

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from jalebi.events import Event
 from jalebi.jobs import TERMINAL, Job, State
 from jalebi.store.rows import JOB_COLUMNS, event_from, from_row
-from jalebi.store.tables import EventRow, FileRow, JobRow, MetaRow, PulseRow, ResultRow, TagRow, TallyRow
+from jalebi.store.tables import EventRow, FileRow, JobRow, KeyRow, MetaRow, PulseRow, ResultRow, TagRow, TallyRow
 
 _tables = SQLModel.metadata.tables
 job_t = _tables[str(JobRow.__tablename__)]
@@ -21,6 +21,7 @@ file_t = _tables[str(FileRow.__tablename__)]
 tag_t = _tables[str(TagRow.__tablename__)]
 tally_t = _tables[str(TallyRow.__tablename__)]
 pulse_t = _tables[str(PulseRow.__tablename__)]
+key_t = _tables[str(KeyRow.__tablename__)]
 meta_t = _tables[str(MetaRow.__tablename__)]
 
 _JOB: Final = [job_t.c[name] for name in JOB_COLUMNS]
@@ -176,6 +177,28 @@ def events(connection: Connection, *, after: int, upto: int, limit: int) -> list
 def last_number(connection: Connection) -> int:
     """Return the number of the last event that was committed."""
     return int(connection.execute(select(meta_t.c.value).where(meta_t.c.name == "number")).scalar_one())
+
+
+def floor(connection: Connection) -> int:
+    """Return the highest number of an event that retention has purged, 0 before the first."""
+    return int(connection.execute(select(meta_t.c.value).where(meta_t.c.name == "floor")).scalar_one())
+
+
+def keyed(connection: Connection, caller: str, key: str) -> tuple[str, list[str]] | None:
+    """Return the fingerprint of the request that an idempotency key stands for, and the ids of its jobs."""
+    query = select(key_t.c.fingerprint, key_t.c.jobs).where(key_t.c.caller == caller, key_t.c.key == key)
+    row = connection.execute(query).first()
+    return None if row is None else (row.fingerprint, msgspec.json.decode(row.jobs))
+
+
+def usage(connection: Connection) -> tuple[int, int]:
+    """Return how many bytes the database and the files of jobs take up, free pages left out."""
+    pages, free, size = (
+        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    files = connection.execute(select(func.coalesce(func.sum(file_t.c.size), 0))).scalar_one()
+    return (pages - free) * size, int(files)
 
 
 def counts(connection: Connection) -> dict[str, int]:

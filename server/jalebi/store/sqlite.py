@@ -31,6 +31,8 @@ except ImportError:  # no wheel for this platform
 log = logging.getLogger("jalebi.store")
 T = TypeVar("T")
 READERS: Final = 4
+#: Seconds by which the clocks part before it is taken for a clock that was set.
+CLOCK_SET: Final = 1.0
 
 
 def path_of(url: str) -> str | None:
@@ -70,6 +72,7 @@ class Store:
         self._file_lock: FileLock | None = None
         self._writer: Writer | None = None
         self._opened = False
+        self._ahead = clock() - self.steady()  # by how much the machine's clock is before the steady one
 
     async def __aenter__(self) -> "Store":
         """Open the database and bring it up to date. Raises StorageError with one sentence."""
@@ -172,10 +175,17 @@ class Store:
 
     # The verbs. Each returns once its transaction is on disk.
 
-    async def submit(self, jobs: Sequence[Job], *, max_waiting: int) -> list[Job]:
-        """Store new jobs, all or none. Raises QueueFull."""
-        stored: list[Job] = await self._put(verbs.Submit(jobs, max_waiting))
-        return stored
+    async def submit(
+        self, jobs: Sequence[Job], *, max_waiting: int, keyed: verbs.Keyed | None = None
+    ) -> verbs.Submitted:
+        """Store new jobs, all or none, and those of one key once. Raises QueueFull, KeyReused, NotFound."""
+        submitted: verbs.Submitted = await self._put(verbs.Submit(jobs, max_waiting, keyed))
+        return submitted
+
+    async def prune(self, *, surplus: int, keys_before: float) -> list[str]:
+        """Purge some of the jobs whose time is up, and of `surplus` more; return their ids, none at the end."""
+        purged: list[str] = await self._put(verbs.Prune(surplus, keys_before))
+        return purged
 
     async def claim(self, claim: attempts.Claim) -> list[Job]:
         """Wait until there is work, and start its next attempts."""
@@ -261,6 +271,12 @@ class Store:
         """Bring what is due into line, then meet the claims that wait, all in the transaction at hand."""
         writer = self._writer
         assert writer is not None
+        if abs(tx.now - tx.steady - self._ahead) > CLOCK_SET:
+            # Somebody has set the clock: a wait before a retry is meant in seconds that pass, not in time of day.
+            attempts.shift_retries(tx, tx.now - tx.steady - self._ahead)
+            writer.due_at = tx.now
+            ahead = tx.now - tx.steady
+            tx.committed.append(lambda: setattr(self, "_ahead", ahead))
         if writer.due_at is not None and writer.due_at <= tx.now:
             writer.due_at = attempts.promote(tx)
         arrived = [op for op in ops if isinstance(op, attempts.Claim)]

@@ -17,6 +17,8 @@ from jalebi.store.rows import JOB_COLUMNS, MOVING, event_body, from_row, to_move
 log = logging.getLogger("jalebi.store")
 
 MOST_AT_ONCE: Final = 2000
+#: Seconds after which a writer that waits for a time of day looks at the clock again: somebody may have set it.
+LOOK_AGAIN: Final = 1.0
 
 
 def _values(count: int) -> str:
@@ -215,7 +217,7 @@ class Writer:
 
     def _gather(self) -> tuple[list[Op], bool]:
         """Wait for operations, or for the time at which a job comes due."""
-        wait = None if self.due_at is None else min(max(0.0, self.due_at - self._clock()), 3600.0)
+        wait = None if self.due_at is None else min(max(0.0, self.due_at - self._clock()), LOOK_AGAIN)
         ops: list[Op] = []
         with suppress(queue.Empty):
             arrived = self._inbox.get(timeout=wait)

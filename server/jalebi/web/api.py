@@ -20,6 +20,7 @@ from jalebi.web.bodies import (
     checked,
     filter_of,
     flag,
+    keyed_of,
     known_parameters,
     limit_of,
     read_json,
@@ -33,13 +34,19 @@ async def submit(request: Request) -> Response:
     if not isinstance(body, dict):
         raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
     rooms = rooms_of(request)
-    job = await rooms.queue.submit(checked(Submission, body).order(rooms.store.clock()))
-    return accepted(request, job)
+    keyed = keyed_of(request, body)
+    order = checked(Submission, body).order(rooms.store.clock())
+    if keyed is None:
+        return accepted(request, await rooms.queue.submit(order))
+    job, replayed = await rooms.queue.submit_once(order, keyed)
+    return accepted(request, job, replayed=replayed)
 
 
-def accepted(request: Request, job: Job) -> Response:
+def accepted(request: Request, job: Job, *, replayed: bool = False) -> Response:
     """Return 202 with where to watch the job."""
     headers = {"Location": status_link(request, job), "Retry-After": retry_after(job)}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
     return json_answer(wire(request, job), 202, headers)
 
 

@@ -1,5 +1,6 @@
 """Reads requests: bodies within their limit, query parameters, and what callers may write in them."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from jalebi.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType, ValidationFailed
 from jalebi.jobs import State
 from jalebi.kinds import fault
-from jalebi.queue import Order
+from jalebi.queue import Keyed, Order
 from jalebi.store.reads import Filter
 from jalebi.web import json
 from jalebi.web.rooms import rooms_of
@@ -49,6 +50,9 @@ def _within_calendar(time: datetime) -> datetime:
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 Instant = Annotated[datetime, BeforeValidator(_instant), Field(strict=False), AfterValidator(_within_calendar)]
+#: Whose idempotency keys they are: with one token or none, all callers are one.
+CALLER: Final = ""
+_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
 Tag = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 
@@ -124,6 +128,20 @@ async def read_json(request: Request, *, empty: Any = None) -> Any:
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType("Send the body as application/json.", headers={"Accept-Post": "application/json"})
     return json.parse(body)
+
+
+def keyed_of(request: Request, body: Any) -> Keyed | None:
+    """Return the request's Idempotency-Key with what it stands for: the path and the body's meaning as JSON.
+
+    Raises MalformedRequest for a key that is not 1 to 255 printable ASCII characters.
+    """
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise MalformedRequest("The Idempotency-Key must be one of 1 to 255 printable ASCII characters.")
+    about = request.scope["path"].encode() + b"\n" + json.canonical(body)
+    return Keyed(CALLER, keys[0], hashlib.sha256(about).hexdigest())
 
 
 def checked(model: type[M], value: Any) -> M:

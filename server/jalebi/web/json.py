@@ -89,3 +89,16 @@ def _check_text(text: str) -> None:
         return
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
         raise MalformedRequest("The JSON has a text with a NUL character or half a surrogate pair.")
+
+
+def canonical(value: Any) -> bytes:
+    """Return a parsed value as JSON in which only its meaning counts, as in RFC 8785: 1.0 is 1, names are in order."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
