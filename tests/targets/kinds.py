@@ -115,8 +115,10 @@ def misbehave(ctx: JobContext, how: str) -> Any:
         case "big":
             return "x" * (2 << 20)
         case "sleep":
+            ctx.progress(0)
             time.sleep(60)
         case "stubborn":
+            ctx.progress(0)
             while True:
                 try:
                     time.sleep(60)
