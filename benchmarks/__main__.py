@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
-from benchmarks import draining, fanout, pickup, progress, submissions
+from benchmarks import draining, fanout, pickup, progress, purging, submissions
 from benchmarks.figures import Table
 from benchmarks.machine import Others, facts
 from benchmarks.processes import CannotRun
@@ -23,6 +23,7 @@ BENCHMARKS: Final[dict[str, Callable[[Size], Table]]] = {
     "pickup": pickup.run,
     "progress": progress.run,
     "fanout": fanout.run,
+    "purge": purging.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 READING: Final = """\
@@ -30,7 +31,7 @@ READING: Final = """\
 
 Made by `make bench`, which measures the machine it runs on; `.venv/bin/python -m benchmarks --write` writes this file
 anew, `--quick` takes half a minute and is good for nothing but seeing that it works, `--only NAME` runs one part
-(`submissions`, `drain`, `pickup`, `progress`, `fanout`).
+(`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`).
 
 How to read the figures:
 

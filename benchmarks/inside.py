@@ -16,6 +16,7 @@ from benchmarks.machine import SERVER_CPU, pin
 from benchmarks.shop import arrivals, arrive, shop
 from jalebi.jobs import TERMINAL
 from jalebi.queue import Order
+from jalebi.retention import Retention
 from jalebi.runner.worker import Worker
 from jalebi.web.rooms import Rooms
 
@@ -140,11 +141,41 @@ async def _result(rooms: Rooms, kind: str, args: dict[str, Any]) -> str:
     return result
 
 
+async def purge(jobs: int, submissions: int) -> dict[str, Any]:
+    """Submit one job after the other, first alone and then while `jobs` old ones are purged as they would be."""
+    pin(SERVER_CPU)
+    shop.configure(database_url=f"sqlite:///{DATABASE}", workers=False, max_waiting=10**7, grace=1, retention_age=0.001)
+    async with shop.lifespan():
+        rooms = await shop.open()
+        for start in range(0, jobs, 1000):
+            orders = [Order(kind="noop", args=ARGS) for _ in range(min(1000, jobs - start))]
+            made = await asyncio.gather(*(rooms.queue.submit(order) for order in orders))
+            await asyncio.gather(*(rooms.queue.cancel(job.id) for job in made))
+        alone = await _submissions(rooms, submissions)
+        sweep = asyncio.create_task(Retention(rooms.queue).sweep())
+        began = time.perf_counter()
+        beside = []
+        while not sweep.done():
+            beside += await _submissions(rooms, 20)
+        return {"alone": alone, "beside": beside, "purged": sweep.result(), "seconds": time.perf_counter() - began}
+
+
+async def _submissions(rooms: Rooms, count: int) -> list[float]:
+    """Return how many milliseconds each took."""
+    took = []
+    for _ in range(count):
+        began = time.perf_counter()
+        await rooms.queue.submit(Order(kind="noop", args=ARGS))
+        took.append((time.perf_counter() - began) * 1000)
+    return took
+
+
 MEASURES: Final[dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]]] = {
     "drain": drain,
     "processes": processes,
     "pick_up": pick_up,
     "progress": progress,
+    "purge": purge,
 }
 
 

@@ -23,10 +23,11 @@ class Size:
     sockets: int = 1000
     lines: int = 200
     tick_seconds: float = 4.0
+    old_jobs: int = 10_000
 
 
 QUICK: Final = Size(
     rounds=1, submit_seconds=0.6, drain_jobs=1000, drain_commits=300, process_jobs=60, pick_ups=60, calls=20_000,
-    items=400, sockets=300, lines=50, tick_seconds=1.5,
+    items=400, sockets=300, lines=50, tick_seconds=1.5, old_jobs=2000,
 )  # fmt: skip
 FULL: Final = Size()

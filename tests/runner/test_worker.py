@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jalebi import Jalebi, JobContext
-from jalebi.errors import Draining
-from jalebi.jobs import State
+from jalebi.errors import Draining, StorageUnavailable
+from jalebi.jobs import Job, State
 from jalebi.runner.rates import Bucket
 from jalebi.store import reads
 from tests.support import eventually, finished, opened, reached
@@ -141,6 +141,38 @@ async def test_an_attempt_that_lost_its_lease_stops_and_what_it_did_is_discarded
         assert (over.state, over.attempt) == (State.COMPLETED, 2)
         events = await rooms.store.read(lambda c: reads.events_of(c, job.id, after=0, limit=100))
         assert [event.type for event in events] == ["created", "started", "retrying", "queued", "started", "completed"]
+
+
+@pytest.mark.parametrize("answer", ["refuses", "never answers"])
+async def test_a_lease_that_can_not_be_renewed_stops_the_attempt_before_it_ends(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = kinds.make_shop(database_url="sqlite://", lease=0.6)
+
+    async def renew(*_: object) -> list[Job]:
+        if answer == "refuses":
+            raise StorageUnavailable("The disk is full.")
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    stopped_at: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    @shop.job
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if not stopped_at.done():
+                stopped_at.set_result(shop._rooms.store.steady() if shop._rooms else 0.0)
+
+    async with opened(shop):
+        rooms = await shop.open()
+        monkeypatch.setattr(rooms.store, "renew", renew)
+        job = await shop.submit(wait)
+        running = await reached(shop, job, State.RUNNING)
+        assert running.lease_until is not None
+        async with asyncio.timeout(20):
+            assert await stopped_at < running.lease_until
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(("kind", "args"), [("wait_for", {"path": "never"}), ("misbehave", {"how": "stubborn"}),
