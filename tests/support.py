@@ -18,7 +18,7 @@ import uvicorn
 
 from jalebi import Jalebi
 from jalebi.jobs import TERMINAL, Job, State
-from jalebi.serve import Socket
+from jalebi.serve import Http, Socket
 
 T = TypeVar("T")
 
@@ -82,7 +82,9 @@ async def opened(shop: Jalebi) -> AsyncIterator[Jalebi]:
 @asynccontextmanager
 async def serving(app: Any, shop: Jalebi, prefix: str = "") -> AsyncIterator[Live]:
     """Serve an application on a free port of loopback in the test's loop."""
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="on", ws=Socket, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, port=0, log_level="error", lifespan="on", http=Http, ws=Socket, timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

@@ -116,3 +116,48 @@ async def test_progress_of_many_jobs_is_bounded_in_a_mailbox(monkeypatch: pytest
         hub._tick()
         assert len(mailbox.take()) == 2
         assert mailbox.dropped == 3
+
+
+def large(number: int, job: str, size: int) -> Event:
+    args = "x" * size  # of its own each time, as read from a row
+    return Event(number, "started", 0.0, replace(RUNNING, id=job, args=f"{args}"[:]))
+
+
+async def test_a_mailbox_is_bounded_in_bytes_but_always_has_room_for_one_event() -> None:
+    hub = Hub(most_bytes=10_000)
+    with hub.subscribe() as mailbox:
+        hub.publish(large(1, "1", 50_000))
+        assert len(mailbox.take()) == 1
+        hub.publish(large(2, "2", 6_000))
+        hub.publish(large(3, "3", 6_000))
+        with pytest.raises(Lagged):
+            await anext(mailbox)
+        assert not mailbox.slow
+        mailbox.reopen()
+        hub.publish(large(4, "4", 6_000))
+        assert [event.job.id for event in mailbox.take()] == ["4"]
+
+
+async def test_the_events_of_a_running_job_share_its_large_args_and_are_counted_once() -> None:
+    hub = Hub(most_bytes=10_000)
+    with hub.subscribe() as mailbox:
+        for number in range(1, 10):
+            hub.publish(large(number, "1", 6_000))
+        batch = await anext(mailbox)
+        assert len(batch) == 9
+        assert len({id(event.job.args) for event in batch}) == 1
+    hub.publish(completed(10))
+    hub.publish(replace(completed(11), job=replace(large(11, "1", 6_000).job, state=State.COMPLETED)))
+    assert not hub._args
+
+
+async def test_only_a_reader_that_was_busy_sending_is_called_slow() -> None:
+    hub = Hub(room=1)
+    with hub.subscribe() as idle, hub.subscribe() as busy:
+        busy.busy = True
+        hub.publish(started(2))
+        hub.publish(logged(3))
+        assert (idle.slow, busy.slow) == (False, True)
+        for mailbox in (idle, busy):
+            with pytest.raises(Lagged):
+                await anext(mailbox)

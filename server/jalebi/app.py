@@ -157,17 +157,18 @@ class Jalebi(Shop):
         from jalebi.web.rooms import Rooms
 
         settings = self.settings
-        store = Store(settings.database_url)
+        store = Store(settings.database_url, reserve=settings.reserve)
         store.keep = settings.retention_age
         await stack.enter_async_context(store)
         files = Files(folder_for(store.path, settings.files_url))
+        files.trouble = lambda: store.trouble
         files.open()
         stack.callback(files.close)
         hub = Hub(settings.max_backlog, settings.max_backlog_bytes)
         stack.callback(hub.close)
         queue = Queue(store, hub, self.kinds, settings, files)
         await stack.enter_async_context(Feed(store, hub))
-        await stack.enter_async_context(every(3600.0, files.sweep, "sweeping uploads"))
+        await stack.enter_async_context(every(3600.0, lambda: files.sweep(store.existing), "sweeping uploads"))
         await stack.enter_async_context(rescuing(queue))
         await stack.enter_async_context(every(RETENTION_EVERY, Retention(queue).sweep, "purging old jobs"))
         frames = Frames(store.epoch)

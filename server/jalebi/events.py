@@ -38,6 +38,29 @@ class Event:
         return self.job.seq
 
 
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What comes next is after event `number`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A job as a reader begins with it."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Events that the reader has not had are gone: snapshots as of event `number` follow, and Hello after them."""
+
+    number: int
+    at: float
+    reason: str
+
+
 def announced(state: State) -> str:
     """Return the event type that announces a move to `state`."""
     return _ANNOUNCED.get(state, state.value)
@@ -167,6 +190,17 @@ def event_wire(event: Event, *, root: str, epoch: str) -> dict[str, Any]:
     if event.type != "log":
         wire["job"] = job_wire(event.job, root=root, epoch=epoch)
     return wire
+
+
+def opening_wire(message: Hello | Snapshot | Reset, *, root: str, epoch: str) -> dict[str, Any]:
+    """Return the wire form of what is no event: where a stream begins, and with what."""
+    match message:
+        case Hello(number):
+            return {"type": "hello", "cursor": cursor_text(epoch, number)}
+        case Snapshot(job):
+            return {"type": "snapshot", "seq": job.seq, "job": job_wire(job, root=root, epoch=epoch)}
+        case Reset(number, at, reason):
+            return {"type": "reset", "cursor": cursor_text(epoch, number), "at": rfc3339(at), "reason": reason}
 
 
 def progress_event(job_id: str, seq: int, progress: Progress) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from jalebi.events import Event
@@ -12,8 +12,11 @@ from jalebi.jobs import ACTIVE, Job, Progress
 
 #: How often the newest progress of a job goes to subscribers, in seconds (10 Hz).
 TICK: Final = 0.1
-#: Durable events that a mailbox holds before its reader is cut off.
+#: Durable events that a mailbox holds before it overflows, and the bytes of what makes them large.
 ROOM: Final = 1024
+BYTES: Final = 1 << 20
+#: From so many bytes on the args of a job are worth being held once.
+LARGE: Final = 1024
 #: Jobs of which a mailbox holds the newest progress; more are dropped until the next tick.
 PROGRESS_ROOM: Final = 10_000
 
@@ -31,16 +34,25 @@ Message = Event | Advance
 
 
 class Lagged(Exception):
-    """The reader fell behind for good; it can resume from the last event it has."""
+    """The mailbox overflowed and lost what it held; the store has it."""
 
 
 class Mailbox:
-    """What waits for one reader. `async for` yields batches: the events in order, then each job's newest progress."""
+    """What waits for one reader. `async for` yields batches: the events in order, then each job's newest progress.
 
-    def __init__(self, wants: Callable[[Job], bool], seqs: Mapping[str, int], room: int) -> None:
+    A reader sets `busy` while it waits for its connection to take a batch: a mailbox that overflows meanwhile belongs
+    to a reader that is too slow, and `slow` says so. Any other overflow is a burst, which nobody could have taken.
+    """
+
+    def __init__(self, wants: Callable[[Job], bool], seqs: Mapping[str, int], room: int, most_bytes: int) -> None:
         self._wants = wants
         self._seqs = seqs
         self._room = room
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._counted: set[int] = set()  # the large args that are in `_bytes`: a job's events share them
+        self.busy = False
+        self.slow = False
         self._events: deque[Event] = deque()
         self._progress: dict[str, tuple[Job, Progress]] = {}
         self._filled = asyncio.Event()
@@ -48,23 +60,43 @@ class Mailbox:
         self._closed = False
         self.dropped = 0
 
-    def put(self, event: Event) -> None:
-        """Take an event that the reader wants; the job's older progress gives way to it."""
+    def put(self, event: Event, size: int) -> None:
+        """Take an event that the reader wants, `size` bytes large without its job's args; older progress gives way."""
         if self._lagged:
             return
         if not self._wants(event.job):
             if event.job.terminal:
                 self._progress.pop(event.job.id, None)
             return
-        if len(self._events) >= self._room:
-            self._lagged = True
-            self._events.clear()
+        size += self._args_of(event.job)
+        # A single event always has room: its reader could never get past it.
+        if self._events and (len(self._events) >= self._room or self._bytes + size > self._most_bytes):
+            self._lagged, self.slow = True, self.busy
+            self._empty()
             self._progress.clear()
         else:
+            self._bytes += size
             self._events.append(event)
             if event.type != "log":
                 self._progress.pop(event.job.id, None)
         self._filled.set()
+
+    def _args_of(self, job: Job) -> int:
+        size = len(job.args)
+        if size >= LARGE:
+            if id(job.args) in self._counted:
+                return 0
+            self._counted.add(id(job.args))
+        return size
+
+    def _empty(self) -> None:
+        self._events.clear()
+        self._counted.clear()
+        self._bytes = 0
+
+    def reopen(self) -> None:
+        """Take events again after an overflow; the reader gets from the store what came before."""
+        self._lagged = self.slow = False
 
     def advance(self, job: Job, progress: Progress) -> None:
         """Take a job's newest progress in place of an older one."""
@@ -85,7 +117,7 @@ class Mailbox:
         return self
 
     async def __anext__(self) -> list[Message]:
-        """Wait for news. Raises Lagged where the reader fell behind, StopAsyncIteration once the mailbox is closed."""
+        """Wait for news. Raises Lagged where the mailbox overflowed, StopAsyncIteration once it is closed."""
         while True:
             if self._lagged:
                 raise Lagged
@@ -100,7 +132,7 @@ class Mailbox:
     def take(self) -> list[Message]:
         """Return what has gathered, without waiting."""
         batch: list[Message] = list(self._events)
-        self._events.clear()
+        self._empty()
         for job, progress in self._progress.values():
             # Numbered only now: every event published so far is in this batch or before it.
             batch.append(Advance(job, self._seqs.get(job.id, job.seq), progress))
@@ -111,9 +143,12 @@ class Mailbox:
 class Hub:
     """Carries committed events and live progress to every reader of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = ROOM, most_bytes: int = BYTES) -> None:
+        self._room = room
+        self._most_bytes = most_bytes
         self._by_job: dict[str, set[Mailbox]] = {}
         self._all: set[Mailbox] = set()
+        self._args: dict[str, str] = {}  # of active jobs: the large ones, held once however many events there are
         self._seqs: dict[str, int] = {}  # of active jobs: the seq last published
         self._latest: dict[str, tuple[Job, Progress]] = {}
         self._dirty: set[str] = set()
@@ -131,10 +166,10 @@ class Hub:
 
     @contextmanager
     def subscribe(
-        self, job_id: str | None = None, *, wants: Callable[[Job], bool] = lambda _: True, room: int = ROOM
+        self, job_id: str | None = None, *, wants: Callable[[Job], bool] = lambda _: True, room: int | None = None
     ) -> Iterator[Mailbox]:
         """Open a mailbox for one job, or for all that `wants` accepts."""
-        mailbox = Mailbox(wants, self._seqs, room)
+        mailbox = Mailbox(wants, self._seqs, room or self._room, self._most_bytes)
         boxes = self._all if job_id is None else self._by_job.setdefault(job_id, set())
         boxes.add(mailbox)
         if self.closed:
@@ -148,6 +183,8 @@ class Hub:
 
     def publish(self, event: Event) -> None:
         """Hand a committed event to every reader that wants it. Never waits."""
+        if len(event.job.args) >= LARGE:
+            event = self._sharing_args(event)
         job = event.job
         self.number = event.number
         if job.state in ACTIVE:
@@ -157,10 +194,17 @@ class Hub:
             self._seqs.pop(job.id, None)
             self._latest.pop(job.id, None)
             self._dirty.discard(job.id)
+            self._args.pop(job.id, None)
+        size = _size(event)
         for mailbox in self._by_job.get(job.id, ()):
-            mailbox.put(event)
+            mailbox.put(event, size)
         for mailbox in self._all:
-            mailbox.put(event)
+            mailbox.put(event, size)
+
+    def _sharing_args(self, event: Event) -> Event:
+        """Return the event with the args that the job's earlier events hold: they never change, and may be large."""
+        args = self._args.setdefault(event.job.id, event.job.args)
+        return event if args is event.job.args else replace(event, job=replace(event.job, args=args))
 
     def report(self, job: Job, progress: Progress) -> None:
         """Take the newest progress of a running job; readers get it at the next tick, at once after a quiet time."""
@@ -211,3 +255,14 @@ class Hub:
             elif job_id in self._latest:
                 # The start is committed but not yet published; nobody hears of progress before it.
                 self.report(*self._latest[job_id])
+
+
+def _size(event: Event) -> int:
+    """Return about how many bytes an event is large, without its job's args."""
+    error, log = event.job.error, event.extra
+    size = 200
+    if error is not None:
+        size += sum(len(value) for value in error.values() if isinstance(value, str))
+    if event.type == "log" and log is not None:
+        size += len(log["log"]["message"])
+    return size

@@ -91,7 +91,7 @@ class Queue:
         job = self._new(kind, order, kind.validate(order.args))
         kept = False
         try:
-            self._give_uploads(kind, job, order.args)
+            await self._give_uploads(kind, job, order.args)
             submitted = await self.store.submit([job], max_waiting=self.settings.max_waiting, keyed=keyed)
             kept = not submitted.replayed
         finally:
@@ -192,7 +192,7 @@ class Queue:
     async def attach(self, job: Job, staged: Any, size: int, name: str, media_type: str) -> bool:
         """Keep staged content as a file of a job; False where the attempt has lost its job."""
         old = await self.store.read(lambda connection: reads.file(connection, job.id, name))
-        path = self.files.adopt(staged, job.id)
+        path = await self.files.adopt(staged, job.id)
         file = {"name": name, "size": size, "media_type": media_type, "path": path}
         kept = await self.store.record_file(job.id, job.attempt, file, at=self.store.clock())
         if kept is None:
@@ -238,7 +238,7 @@ class Queue:
             run_at=order.run_at if later else None,
         )
 
-    def _give_uploads(self, kind: Kind, job: Job, args: Any) -> None:
+    async def _give_uploads(self, kind: Kind, job: Job, args: Any) -> None:
         for name in kind.upload_fields:
             upload_id = (args or {}).get(name)
             if upload_id is None:
@@ -246,7 +246,7 @@ class Queue:
             if not self.files.has_upload(str(upload_id)):
                 detail = "There is no such upload; hand the file in with POST /v1/uploads first."
                 raise ValidationFailed([{"pointer": f"/args/{name}", "detail": detail}])
-            self.files.give_upload(str(upload_id), job.id)
+            await self.files.give_upload(str(upload_id), job.id)
 
     def _outlooks(self, connection: Connection, jobs: Sequence[Job]) -> Sequence[Outlook]:
         """Return what each job may expect, from its place in line and how long its kind took lately."""

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from jalebi.app import Jalebi
@@ -36,6 +37,18 @@ class Socket(WebSocketsSansIOProtocol):
         extensions: dict[str, Any] = {**(self.scope["extensions"] or {}), ABORT: self.transport.abort}
         self.scope["extensions"] = extensions
         await super().run_asgi()
+
+
+class Http(HttpToolsProtocol):
+    """An HTTP connection that the application may abort: an endless answer waits for what is not read."""
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        from jalebi.web.channels import ABORT
+
+        super().on_message_begin()
+        extensions: dict[str, Any] = {ABORT: self.transport.abort}
+        self.scope["extensions"] = extensions
 
 
 class Server(uvicorn.Server):
@@ -87,7 +100,7 @@ def serve(shop: Jalebi) -> None:
         log_level="warning",
         access_log=False,
         lifespan="on",
-        http="httptools",
+        http=Http,
         ws=Socket,
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,  # it halves the fan-out and doubles the memory of a connection

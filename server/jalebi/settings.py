@@ -2,10 +2,18 @@
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jalebi.errors import UsageError
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+#: A list whose variable holds its parts with commas between them.
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -19,6 +27,8 @@ class Settings(BaseSettings):
         str, Field(validation_alias=AliasChoices("jalebi_database_url", "database_url", "database"))
     ] = "sqlite:///jalebi.db"
     """Where jobs are kept: `sqlite:///file.db`, or `sqlite://` for a throwaway database in memory."""
+    reserve: int = Field(16 << 20, ge=0)
+    """Bytes beside the database that a full disk gets back, so that running jobs can still be ended; 0 for none."""
     files_url: str | None = None
     """A folder for files attached to jobs; beside the database where it is not set."""
     host: str = "127.0.0.1"
@@ -27,7 +37,7 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes any free one."""
     token: str | None = None
     """Where set, every request needs `Authorization: Bearer TOKEN`; the dashboard asks for it once."""
-    origins: Annotated[tuple[str, ...], NoDecode] = ()
+    origins: CommaSeparated = ()
     """Origins of other sites whose pages may open WebSockets, comma-separated."""
     workers: bool = True
     """Whether the server runs jobs itself."""
@@ -65,6 +75,14 @@ class Settings(BaseSettings):
     """Bytes of the events that wait for one subscriber before it is cut off."""
     subscriber_timeout: float = Field(10.0, gt=0)
     """Seconds for which a subscriber may take nothing of what it is sent."""
+    job_memory: int | None = Field(None, ge=1 << 20)
+    """Bytes of address space of a job's process."""
+    job_cpu: float | None = Field(None, gt=0)
+    """Seconds of CPU that an attempt may use in its process."""
+    job_file_size: int | None = Field(None, ge=1024)
+    """Bytes of any one file that a job's process writes, the one behind standard error included."""
+    job_env: CommaSeparated | None = None
+    """Variables that a job's process sees beside those that Python needs; all where it is not set, and never ours."""
     block_warning: float = Field(0.25, gt=0)
     """Seconds for which an `async def` job may hold the event loop before it is named in the log."""
 
@@ -75,9 +93,3 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"]).removeprefix("jalebi_")
             raise UsageError(f"The setting {name} is not valid: {first['msg']}.") from None
-
-    def model_post_init(self, _: Any) -> None:
-        """Split the comma-separated list that a variable holds."""
-        if isinstance(self.origins, str):
-            split = tuple(part.strip() for part in str(self.origins).split(",") if part.strip())
-            object.__setattr__(self, "origins", split)

@@ -7,7 +7,8 @@ from collections import defaultdict
 from websockets.asyncio.client import ClientConnection
 
 from tests.live.hearing import Message, events, listen, receive, refusal
-from tests.support import PATIENCE, Live, eventually
+from tests.support import PATIENCE, Live, eventually, serving
+from tests.targets.quick import quick_shop
 
 
 async def gather(socket: ClientConnection, count: int) -> list[Message]:
@@ -195,3 +196,15 @@ async def test_many_readers_hear_the_same(quick: Live) -> None:
         return True if hub.readers == 0 else None
 
     await eventually(nobody)
+
+
+async def test_a_burst_that_nobody_could_take_cuts_off_no_healthy_reader() -> None:
+    shop = quick_shop(max_backlog=5)
+    async with serving(shop, shop) as found, listen(found, "/ws/events") as everyone:
+        await receive(everyone)
+        job = await found.submit("talk", args={"lines": 300})
+        async with listen(found, f"/ws/jobs/{job['id']}?after=0") as one:
+            assert [event["seq"] for event in await gather(one, 303)] == list(range(1, 304))
+        heard = await gather(everyone, 303)
+        check_each_job(heard)
+        assert len(heard) == 303

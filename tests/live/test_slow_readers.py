@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from jalebi.hub import ROOM
@@ -49,12 +50,12 @@ async def readers(live: Live, count: int) -> None:
 async def test_a_reader_that_takes_nothing_is_dropped_and_slows_nobody(
     quick: Live, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(channels, "STUCK", 0.3)
+    monkeypatch.setitem(vars(quick.shop.settings), "subscriber_timeout", 0.3)
     monkeypatch.setattr(channels, "LAST_WORD", 0.1)
     abort, aborted = channels.abort, asyncio.Event()
 
-    def drop(connection: WebSocket) -> None:
-        abort(connection)
+    def drop(scope: Scope) -> None:
+        abort(scope)
         aborted.set()
 
     monkeypatch.setattr(channels, "abort", drop)

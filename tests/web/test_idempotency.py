@@ -14,8 +14,9 @@ from tests.web.raw import problem
 BODY = {"kind": "echo", "args": {"value": 1}, "tags": ["a"]}
 
 
-async def post(live: Live, key: str | bytes, body: Any = BODY, **options: Any) -> Any:
-    return await live.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key}, **options)
+async def post(live: Live, key: str | bytes, body: Any = BODY) -> Any:
+    value = key if isinstance(key, bytes) else key.encode()
+    return await live.client.post("/v1/jobs", json=body, headers={b"Idempotency-Key": value})
 
 
 async def test_the_same_request_again_gives_the_same_job(quick: Live) -> None:

@@ -137,6 +137,7 @@ class RenewFenced(Op):
     """Renew the leases of a worker's attempts; answers with the job of each attempt that it still holds."""
 
     rank: ClassVar[int] = 22
+    essential: ClassVar[bool] = True
     attempts: Sequence[tuple[str, int]]
     lease: float
 
@@ -161,6 +162,7 @@ class SettleFenced(Fenced):
     """End an attempt with its outcome; answers with the job, or None where the attempt had lost it."""
 
     rank: ClassVar[int] = 30
+    essential: ClassVar[bool] = True
     outcome: Outcome
     progress: Progress | None = None
     keep: float | None = None
@@ -196,6 +198,7 @@ class Rescue(Op):
     """End the attempts whose lease is over (`everyone`: of every worker); answers with the jobs moved."""
 
     rank: ClassVar[int] = 34
+    essential: ClassVar[bool] = True
     error: Mapping[str, Any]
     delay: Callable[[Job], float]
     everyone: bool = False
@@ -289,6 +292,7 @@ class Nudge(Op):
     """Look again whether a waiting claim can be met: a limit may have moved."""
 
     rank: ClassVar[int] = 91
+    essential: ClassVar[bool] = True
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[Nudge]") -> list[Any]:

@@ -1,6 +1,7 @@
 """The lock file beside a SQLite database: one server a file, and proof that its predecessor is dead."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from jalebi.errors import StorageError
@@ -31,8 +32,9 @@ class FileLock:
             holder = os.read(file, 32).decode(errors="replace").strip()
             os.close(file)
             raise StorageError(f"The database {database} is in use by another server (process {holder}).") from None
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a full disk: who holds the lock is only for people to read
+            os.ftruncate(file, 0)
+            os.write(file, f"{os.getpid()}\n".encode())
         self._file = file
 
     def release(self) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -18,9 +18,11 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from jalebi.errors import StorageError, StorageUnavailable
 from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
-from jalebi.store import attempts, verbs
+from jalebi.store import attempts, reads, verbs
 from jalebi.store.lock import FileLock
-from jalebi.store.migrations import check, migrate
+from jalebi.store.migrations import STEPS, check, migrate
+from jalebi.store.reserve import PAGE, Reserve
+from jalebi.store.trouble import Disk
 from jalebi.store.writer import Op, Tx, Writer
 
 try:
@@ -55,11 +57,20 @@ def steady_clock() -> Callable[[], float]:
     return lambda: anchor + time.monotonic()
 
 
+def _epoch(connection: Any) -> str:
+    return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0])
+
+
 class Store:
     """The database of one installation. Every write is one verb, committed together with its events."""
 
     def __init__(
-        self, url: str, *, clock: Callable[[], float] = time.time, steady: Callable[[], float] | None = None
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
+        reserve: int = 0,
     ) -> None:
         self.path = path_of(url)
         self.clock = clock
@@ -67,6 +78,8 @@ class Store:
         self.epoch = ""
         self.keep: float | None = None  # seconds for which a job that is over is kept; None: for ever
         self.published: Callable[[list[Event]], None] = lambda _: None
+        self._reserve_size = reserve  # bytes
+        self._reserve: Reserve | None = None
         self._lock = threading.Lock()
         self._parked: list[attempts.Claim] = []
         self._file_lock: FileLock | None = None
@@ -89,22 +102,30 @@ class Store:
         return self
 
     def _open(self) -> None:
-        self._connection = self._connect(writes=True)
+        disk = None
+        if self.path is not None:
+            self._reserve = Reserve(self.path, self._reserve_size)
+            disk = Disk(self._reserve, self._reconnect)
+        connection = self._connect(writes=True)
         try:
-            version = check(self._connection, self.path or "in memory")  # before anything changes the file
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            migrate(self._connection, version)
-            self.epoch = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0]
-            self._writer = Writer(self._connection, self._lock, self.clock, self.steady, self._upkeep, self._publish)
+            version = check(connection, self.path or "in memory")  # before anything changes the file
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            migrate(connection, version)
+            self.epoch = _epoch(connection)
+            self._writer = Writer(
+                connection, self._lock, self.clock, self.steady, self._mind_the_clock, self._upkeep, self._publish, disk
+            )  # fmt: skip
         except (sqlite.Error, OSError) as error:
-            self._connection.close()
+            connection.close()
             raise StorageError(f"The database {self.path} can't be used: {error}.") from None
         except BaseException:
-            self._connection.close()
+            connection.close()
             raise
+        if self._reserve is not None:
+            self._reserve.make()
         pool: dict[str, Any] = (
-            {"poolclass": StaticPool, "pool_reset_on_return": None, "creator": lambda: self._connection}
+            {"poolclass": StaticPool, "pool_reset_on_return": None, "creator": lambda: connection}
             if self.path is None
             else {"poolclass": QueuePool, "pool_size": READERS, "creator": lambda: self._connect(writes=False)}
         )
@@ -125,10 +146,38 @@ class Store:
             if not writes:
                 connection.execute("PRAGMA query_only = ON")
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
+            elif self._reserve is not None:
+                connection.execute(f"PRAGMA wal_autocheckpoint = {self._reserve.log_bytes // PAGE}")
+                # What a burst or a slow reader has made of the log is given back when it begins anew.
+                connection.execute(f"PRAGMA journal_size_limit = {4 * self._reserve.log_bytes}")
             connection.execute("PRAGMA cache_size = -16000")
         except (sqlite.Error, OSError) as error:
             raise StorageError(f"The database {self.path} can't be opened: {error}.") from None
         return connection
+
+    def _reconnect(self) -> Any:
+        """Open another connection for the writer, with the checks of the first one."""
+        path = str(self.path)
+        if not os.path.exists(path):
+            raise StorageError(f"The database {path} is gone.")
+        connection = self._connect(writes=True)
+        try:
+            if check(connection, path) != len(STEPS) or _epoch(connection) != self.epoch:
+                raise StorageError(f"The database {path} is another one than before.")
+            connection.execute("PRAGMA synchronous = FULL")
+            # Nothing is to follow what a failed fsync has left in the log: the kernel may count pages as written that
+            # are not on disk, and after a power loss everything behind such a hole would be gone.
+            if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StorageError(f"The log of {path} is still being read.")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the storage takes no new jobs now, as a clause; None while it does."""
+        return self._writer.care.trouble if self._writer else None
 
     async def __aexit__(self, *_: object) -> None:
         """Write what was handed in and close. Closing twice is safe."""
@@ -151,9 +200,8 @@ class Store:
     def _release(self) -> None:
         self._threads.shutdown(wait=True)
         self._engine.dispose()
-        with suppress(sqlite.Error), closing(self._connection) as connection:
-            if self.path is not None:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._writer is not None:
+            self._writer.care.close()
         if self._file_lock is not None:
             self._file_lock.release()
 
@@ -167,11 +215,15 @@ class Store:
             try:
                 with self._lock if self.path is None else nullcontext(), self._engine.connect() as connection:
                     return query(connection)
-            except DatabaseError as error:
-                detail = f"The database did not answer: {error.orig}."
-                raise StorageUnavailable(detail, headers={"Retry-After": "5"}) from error
+            except (DatabaseError, StorageError) as error:
+                detail = f"The database did not answer: {getattr(error, 'orig', error)}"
+                raise StorageUnavailable(detail.rstrip(".") + ".", headers={"Retry-After": "5"}) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that jobs have."""
+        return await self.read(lambda connection: {job.id for job in reads.some(connection, ids)})
 
     # The verbs. Each returns once its transaction is on disk.
 
@@ -256,6 +308,11 @@ class Store:
         await self._put(attempts.Nudge())
 
     @property
+    def _connection(self) -> Any:
+        assert self._writer is not None, "the store is not open"
+        return self._writer.care.connection
+
+    @property
     def transactions(self) -> int:
         """How many transactions were committed since the start."""
         return self._writer.transactions if self._writer else 0
@@ -267,16 +324,21 @@ class Store:
     def _publish(self, events: list[Event]) -> None:
         self.published(events)
 
+    def _mind_the_clock(self, tx: Tx) -> None:
+        """Where somebody has set the clock, move the retries along: their waits are seconds that pass, no time of day.
+
+        First of all in a transaction, for what it makes wait itself is reckoned by the clock as it is.
+        """
+        ahead = tx.now - tx.steady
+        if abs(ahead - self._ahead) > CLOCK_SET and self._writer is not None:
+            attempts.shift_retries(tx, ahead - self._ahead)
+            self._writer.due_at = tx.now
+            tx.committed.append(lambda: setattr(self, "_ahead", ahead))
+
     def _upkeep(self, tx: Tx, ops: Sequence[Op]) -> list[tuple[Op, Any]]:
         """Bring what is due into line, then meet the claims that wait, all in the transaction at hand."""
         writer = self._writer
         assert writer is not None
-        if abs(tx.now - tx.steady - self._ahead) > CLOCK_SET:
-            # Somebody has set the clock: a wait before a retry is meant in seconds that pass, not in time of day.
-            attempts.shift_retries(tx, tx.now - tx.steady - self._ahead)
-            writer.due_at = tx.now
-            ahead = tx.now - tx.steady
-            tx.committed.append(lambda: setattr(self, "_ahead", ahead))
         if writer.due_at is not None and writer.due_at <= tx.now:
             writer.due_at = attempts.promote(tx)
         arrived = [op for op in ops if isinstance(op, attempts.Claim)]

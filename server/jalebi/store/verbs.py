@@ -151,8 +151,9 @@ class Prune(Op):
     it; idempotency keys from before `keys_before` (Unix seconds) and old figures of the charts go too.
     """
 
-    EVENTS: ClassVar[int] = 500
+    EVENTS: ClassVar[int] = 100
     rank: ClassVar[int] = 40
+    essential: ClassVar[bool] = True
     surplus: int
     keys_before: float
 
@@ -206,6 +207,7 @@ class Cancel(Op):
     """Cancel a job; answers with (the job before, the job after)."""
 
     rank: ClassVar[int] = 31
+    essential: ClassVar[bool] = True
     job_id: str
     reason: str | None
     keep: float | None = None
@@ -262,6 +264,7 @@ class Delete(Op):
     """Purge a job with all that belongs to it; answers with the job as it was."""
 
     rank: ClassVar[int] = 33
+    essential: ClassVar[bool] = True
     job_id: str
 
     @classmethod

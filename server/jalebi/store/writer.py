@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Final
 from jalebi.errors import JalebiError, StorageUnavailable
 from jalebi.events import Event, announced, encode
 from jalebi.jobs import Job, State
-from jalebi.store.rows import JOB_COLUMNS, MOVING, event_body, from_row, to_move, to_row
-
-log = logging.getLogger("jalebi.store")
+from jalebi.store.rows import JOB_COLUMNS, MOVING, event_body, event_from, from_row, to_move, to_row
+from jalebi.store.trouble import Ailment, Care, Disk, ailment
 
 MOST_AT_ONCE: Final = 2000
 #: Seconds after which a writer that waits for a time of day looks at the clock again: somebody may have set it.
@@ -37,6 +36,10 @@ _UPDATE: Final = (
     "WHERE job.id = v.id"
 )
 _EVENTS: Final = f"INSERT INTO event (number, job_id, seq, type, at, line, body) SELECT {_values(7)} FROM json_each(?)"
+_MISSED: Final = (
+    f"SELECT e.number, e.seq, e.type, e.at, e.line, e.body, {', '.join('job.' + name for name in JOB_COLUMNS)} "
+    "FROM event AS e JOIN job ON job.id = e.job_id WHERE e.number > ? ORDER BY e.number"
+)
 _PULSE: Final = (
     "INSERT INTO pulse (second, created, completed, failed, cancelled) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET "
@@ -51,6 +54,8 @@ class Op:
 
     #: Operations of one transaction are carried out kind by kind, in this order.
     rank: ClassVar[int] = 50
+    #: Whether it goes on when space is short: it ends what is under way, or makes room.
+    essential: ClassVar[bool] = False
     future: "asyncio.Future[Any] | None" = field(default=None, init=False)
 
     @classmethod
@@ -126,10 +131,11 @@ class Tx:
 
 
 class Writer:
-    """Owns the only connection that writes and checkpoints; everything else reaches it through `put`.
+    """Owns the only connection that writes and checkpoints (in `care`); everything else reaches it through `put`.
 
     `lock` is held during a transaction, for readers that must share the connection (a database in memory).
-    `upkeep` runs in every transaction after the operations: what comes due, and claims that wait for work.
+    `prepare` runs in every transaction before the operations, `upkeep` after them: what comes due, and claims that wait
+    for work.
     """
 
     def __init__(
@@ -138,24 +144,29 @@ class Writer:
         lock: threading.Lock,
         clock: Callable[[], float],
         steady: Callable[[], float],
+        prepare: Callable[[Tx], None],
         upkeep: Callable[[Tx, Sequence[Op]], list[tuple[Op, Any]]],
         published: Callable[[list[Event]], None],
+        disk: Disk | None,
     ) -> None:
-        self._connection = connection
+        self.care = Care(connection, steady, disk)
+        self.care.reconnected = self._catch_up
         self._lock = lock
         self._clock = clock
         self._steady = steady
+        self._prepare = prepare
         self._upkeep = upkeep
         self._published = published
         self._inbox: queue.SimpleQueue[list[Op] | None] = queue.SimpleQueue()
         self._outbox: list[Op] = []
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="jalebi-writer", daemon=True)
-        self._number = int(connection.execute("SELECT value FROM meta WHERE name = 'number'").fetchone()[0])
+        self._number = _last_number(connection)
         self._closed = False
+        self._looking = False  # whether claims that wait are to be met next, whatever has moved
+        self._in_doubt = False  # whether the transaction at hand may be on disk, although it failed
         self.due_at: float | None = None
         self.transactions = 0
-        self._complained = 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -204,20 +215,45 @@ class Writer:
         last = False
         while not last:
             ops, last = self._gather()
-            try:
-                self._commit(ops)
-            except Exception as error:
-                if len(ops) > 1:  # one of them may be to blame: each on its own
-                    for op in ops:
-                        self._alone(op)
-                elif ops:
-                    self._answer([(ops[0], self._problem(error))], [])
-                else:
-                    self._problem(error)
+            if self.care.heal():
+                self._looking, self.due_at = True, 0.0
+            self.care.voice.catch_up()
+            self._serve(ops)
+
+    def _serve(self, ops: Sequence[Op]) -> None:
+        """Commit operations together; each is answered once, with a problem where it was not stored."""
+        ills = self.care.trouble
+        if ills is not None:
+            ops = self._admitted(ops, ills)
+            if not ops:
+                return
+        try:
+            self._commit(ops)
+        except Exception as error:
+            ill = self.care.take(error)
+            if self.care.connection is None or ailment(error) is Ailment.BUSY:
+                self._refuse(ops, error)
+            elif ill and ills is None:
+                self._serve(ops)  # what is essential fits into the room that the reserve has left
+            elif len(ops) > 1:  # one of them may be to blame: each on its own
+                for op in ops:
+                    self._serve([op])
+            else:
+                self._refuse(ops, error)
+
+    def _admitted(self, ops: Sequence[Op], trouble: str) -> Sequence[Op]:
+        """Return the operations that may be tried although the storage is in trouble; the others get their answer."""
+        admitted = [op for op in ops if self.care.admits(essential=op.essential)]
+        refused = [op for op in ops if not self.care.admits(essential=op.essential)]
+        if refused:
+            self._answer([(op, _unavailable(f"The write was not stored: {trouble}.")) for op in refused], [])
+        return admitted
 
     def _gather(self) -> tuple[list[Op], bool]:
         """Wait for operations, or for the time at which a job comes due."""
         wait = None if self.due_at is None else min(max(0.0, self.due_at - self._clock()), LOOK_AGAIN)
+        if self.care.trouble is not None or self.care.voice.waiting:
+            wait = LOOK_AGAIN
         ops: list[Op] = []
         with suppress(queue.Empty):
             arrived = self._inbox.get(timeout=wait)
@@ -230,31 +266,34 @@ class Writer:
                 return ops, True
         return ops, False
 
-    def _alone(self, op: Op) -> None:
-        try:
-            self._commit([op])
-        except Exception as error:
-            self._answer([(op, self._problem(error))], [])
-
     def _commit(self, ops: Sequence[Op]) -> None:
         by_kind: dict[type[Op], list[Op]] = {}
         for op in ops:
             by_kind.setdefault(type(op), []).append(op)
         answers: list[tuple[Op, Any]] = []
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection = self.care.connection
+            assert connection is not None, "nothing is admitted without a connection"
+            self._in_doubt = False
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                tx = Tx(self._connection, self._clock(), self._steady(), self._number)
+                tx = Tx(connection, self._clock(), self._steady(), self._number)
+                self._prepare(tx)
                 for kind, same in sorted(by_kind.items(), key=lambda item: item[0].rank):
                     answers.extend(zip(same, kind.run(tx, same), strict=True))
-                answers.extend(self._upkeep(tx, ops))
+                if self.care.trouble is None:  # else nothing new begins
+                    tx.freed |= self._looking
+                    answers.extend(self._upkeep(tx, ops))
                 tx.finish()
-                self._connection.execute("COMMIT")
+                self._in_doubt = True
+                connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                with suppress(Exception):  # a connection that can't even do this is not used again
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
                 self.due_at = self._clock() + 0.2  # what came due in this transaction did not
                 raise
+            self._looking &= self.care.trouble is not None
         for act in tx.committed:
             act()
         self._number = tx.number
@@ -279,16 +318,38 @@ class Writer:
         if events:
             self._published(events)
 
+    def _refuse(self, ops: Sequence[Op], error: Exception) -> None:
+        """Answer operations that were undone, each with an error of its own."""
+        self._complain(error)
+        self._answer([(op, self._problem(error)) for op in ops], [])
+
+    def _complain(self, error: Exception) -> None:
+        storage = _is_storage(error)
+        if isinstance(error, JalebiError) or (storage and self.care.trouble is not None):
+            return  # an answer like others; the trouble has been told
+        self.care.voice.say(logging.ERROR, f"The database did not take a write: {error}", None if storage else error)
+
     def _problem(self, error: Exception) -> Exception:
-        if isinstance(error, JalebiError):
+        if not _is_storage(error):
             return error
-        now = self._clock()
-        if now - self._complained >= 1.0:  # a full disk must not fill the log too
-            self._complained = now
-            log.error("The database did not take a write: %s", error, exc_info=not _is_storage(error))
-        if _is_storage(error):
-            return StorageUnavailable(f"The write was not stored: {error}.", headers={"Retry-After": "5"})
-        return error
+        if self._in_doubt and ailment(error) is Ailment.BROKEN:
+            return _unavailable(f"It is not certain whether the write was stored: {error}.")
+        return _unavailable(f"The write was not stored: {error}.")
+
+    def _catch_up(self, connection: Any) -> None:
+        """Publish what was committed although its commit seemed to fail: nobody else would tell of it."""
+        rows = connection.execute(_MISSED, (self._number,)).fetchall()
+        self._number = max(self._number, _last_number(connection))
+        if rows:
+            self._answer([], [event_from(from_row(row[6:]), *row[:6]) for row in rows])
+
+
+def _last_number(connection: Any) -> int:
+    return int(connection.execute("SELECT value FROM meta WHERE name = 'number'").fetchone()[0])
+
+
+def _unavailable(detail: str) -> StorageUnavailable:
+    return StorageUnavailable(detail, headers={"Retry-After": "5"})
 
 
 class _Parked:

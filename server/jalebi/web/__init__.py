@@ -41,6 +41,7 @@ ROUTES: list[BaseRoute] = [
     Route("/v1/jobs/{id}/logs", files.logs, methods=["GET"]),
     Route("/v1/jobs/{id}/files", files.files, methods=["GET"]),
     Route("/v1/jobs/{id}/files/{name}", files.file, methods=["GET"]),
+    Route("/v1/events", history.all_events, methods=["GET"]),
     Route("/v1/uploads", files.upload, methods=["POST"]),
     Route("/v1/kinds", api.kinds, methods=["GET"]),
     Route("/v1/kinds/{name}", api.kind, methods=["GET"]),

@@ -119,7 +119,7 @@ async def upload(request: Request) -> Response:
     rooms = rooms_of(request)
     size = 0
     try:
-        with rooms.files.receive() as (upload_id, sink):
+        async with rooms.files.receive() as (upload_id, sink):
             async for part in request.stream():
                 size += len(part)
                 if size > rooms.settings.max_upload:

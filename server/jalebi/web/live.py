@@ -10,7 +10,9 @@ from starlette.websockets import WebSocket
 from jalebi.errors import MalformedRequest, Problem
 from jalebi.events import encode
 from jalebi.hub import Lagged, Mailbox, Message
+from jalebi.web import words
 from jalebi.web.channels import DONE, DRAINING, refuse, send, serve
+from jalebi.web.templating import patch
 from jalebi.web.views import VIEWS, View, Word
 
 TICK: Final = 0.2
@@ -54,6 +56,7 @@ class Page:
         self._first: asyncio.Future[Word] = asyncio.get_running_loop().create_future()
         self._sent = self._seen = 0
         self._spoke = 0.0
+        self._trouble = ""  # what the page says of the storage
 
     def hear(self, text: str) -> None:
         """Take what the page says; what can't be read is let pass."""
@@ -76,6 +79,7 @@ class Page:
         except TimeoutError:
             return SILENT
         await self._say({"k": "hello", "beat": HEARTBEAT})
+        self._trouble = word.trouble
         whole = self._view.begin(word)
         while whole:
             with self._view.mailbox() as mailbox:  # first, so that nothing falls between it and what was missed
@@ -105,7 +109,7 @@ class Page:
     async def _next(self, mailbox: Mailbox) -> list[Message]:
         """Return the news, or none after a while in which others may have changed the counts."""
         try:
-            async with asyncio.timeout(TICK if self._view.progress else 1.0):
+            async with asyncio.timeout(TICK if self._view.progress else self._view.patience()):
                 return await anext(mailbox)
         except TimeoutError:
             return []
@@ -113,7 +117,7 @@ class Page:
     async def _flush(self) -> None:
         view = self._view
         cursor = view.cursor()  # before the fragments: what happens while they are made may not be in them
-        if html := await view.fragments():
+        if html := await view.fragments() + self._news_of_trouble():
             await self._say({"k": "html", "cursor": cursor, "content": html, "swap": "none"})
         if view.news is not None:
             news, view.news = view.news, None
@@ -123,6 +127,13 @@ class Page:
             await self._say({"k": "bars", "f": self._sent, "bars": view.advances()})
         if asyncio.get_running_loop().time() - self._spoke >= HEARTBEAT:
             await self._say({"k": "beat"})
+
+    def _news_of_trouble(self) -> str:
+        trouble = words.trouble(self._view.rooms.store.trouble)
+        if trouble == self._trouble:
+            return ""
+        self._trouble = trouble
+        return patch("_trouble.html", self._view.root, trouble=trouble)
 
     async def _say(self, message: dict[str, Any]) -> None:
         self._spoke = asyncio.get_running_loop().time()

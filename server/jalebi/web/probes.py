@@ -21,10 +21,13 @@ async def livez(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """`GET /readyz`: the server takes jobs and its database answers; 503 otherwise."""
+    """`GET /readyz`: the server takes jobs and its database answers; 503 with the reason otherwise."""
     rooms = rooms_of(request)
     if rooms.queue.draining:
         raise Draining("The server is shutting down.", headers={"Retry-After": "5"})
+    if rooms.store.trouble is not None:
+        detail = f"The storage takes no new jobs: {rooms.store.trouble}."
+        raise StorageUnavailable(detail, headers={"Retry-After": "5"})
     try:
         await rooms.store.read(reads.last_number)
     except Exception as error:
@@ -45,7 +48,7 @@ async def figures(request: Request) -> dict[str, Any]:
     beats = await rooms.store.read(lambda connection: reads.pulse(connection, since=now - 3600))
     rates = {}
     for name, seconds in WINDOWS.items():
-        recent = [beat for beat in beats if beat[0] > now - seconds]
+        recent = [beat for beat in beats if now - seconds < beat[0] <= now]
         failed = sum(beat[3] for beat in recent)
         finished = sum(beat[2] + beat[3] + beat[4] for beat in recent)
         rates[name] = {

@@ -10,9 +10,10 @@ from jalebi import errors
 from jalebi.errors import Problem
 from jalebi.jobs import State
 from jalebi.web.bodies import DEFAULT_PAGE, MAX_PAGE
-from jalebi.web.openapi.schemas import ANY, BOOL, CURSOR, ID, TEXT, TIME, WHOLE, Schema, each, ref
+from jalebi.web.openapi.schemas import ANY, BOOL, CURSOR, ID, TEXT, TIME, WHOLE, Schema, about, each, ref
 
 JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Operation:
     query: Sequence[tuple[str, str, Schema]] = ()
     body: dict[str, Schema] = field(default_factory=dict)
     needs_body: bool = True
+    headers: Sequence[tuple[str, str, Schema]] = ()
 
 
 def _json(schema: Schema) -> dict[str, Schema]:
@@ -64,19 +66,27 @@ _LIST: Final = (
 )
 _REDIRECT: Final = (("redirect", "`false` answers 200 in place of 303", {**BOOL, "default": True}),)
 _UNREADABLE: Final = (errors.MalformedRequest, errors.BodyTooLarge, errors.UnsupportedMediaType)
+_KEY: Final = (
+    "Idempotency-Key",
+    "The same key and payload again gives the same job; kept for a day at least",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+)
 _WATCH: Final = ("Location", "Retry-After")
 _CANCEL: Final = (Answer(200, "It is cancelled", _JOB), Answer(202, "It was asked to stop", _JOB, _WATCH))
 _CANCEL_PROBLEMS: Final = (errors.NotFound, errors.JobFinished, *_UNREADABLE, errors.ValidationFailed)
-_HELLO: Final[Schema] = {"oneOf": [ref("Hello"), ref("Event"), ref("ProgressEvent")]}
+_HELLO: Final[Schema] = {"oneOf": [ref("Hello"), ref("Event"), ref("ProgressEvent"), ref("Reset"), ref("Snapshot")]}
 _SNAPSHOT: Final[Schema] = {"oneOf": [ref("Snapshot"), ref("Event"), ref("ProgressEvent")]}
+_STREAM: Final = about(TEXT, "Server-sent events: each holds one message of the WebSocket's, as JSON")
+_LAST_ID: Final = (("Last-Event-ID", "Of a stream: the id that came last; it wins over `after`", TEXT),)
 
 OPERATIONS: Final = (
     Operation("GET", "/v1/jobs", "listJobs", "Jobs, newest first", [Answer(200, "A page", _json(ref("Jobs")))],
               [errors.MalformedRequest, errors.ValidationFailed], query=_LIST),
     Operation("POST", "/v1/jobs", "submitJob", "Hand in a job; it is stored before the answer",
-              [Answer(202, "The job is stored", _JOB, _WATCH)],
-              [*_UNREADABLE, errors.ValidationFailed, errors.UnknownKind, errors.QueueFull, errors.Draining],
-              body=_json(ref("Submission"))),
+              [Answer(202, "The job is stored", _JOB, (*_WATCH, "Idempotent-Replayed"))],
+              [*_UNREADABLE, errors.NotFound, errors.ValidationFailed, errors.UnknownKind, errors.KeyReused,
+               errors.QueueFull, errors.Draining, errors.StorageUnavailable],
+              body=_json(ref("Submission")), headers=(_KEY,)),
     Operation("GET", "/v1/jobs/{id}", "getJob", "The job, in every state", [Answer(200, "The job", _JOB)],
               [errors.NotFound]),
     Operation("DELETE", "/v1/jobs/{id}", "deleteJob", "Purge a job with its logs and files", [Answer(204, "Gone")],
@@ -95,9 +105,15 @@ OPERATIONS: Final = (
               [Answer(202, "It is in line again", _JOB, _WATCH)],
               [errors.NotFound, errors.JobActive, errors.Draining]),
     Operation("GET", "/v1/jobs/{id}/events", "listEvents", "What has happened to the job, in order",
-              [Answer(200, "A page", _json(ref("Events")))],
-              [errors.NotFound, errors.MalformedRequest, errors.ValidationFailed],
+              [Answer(200, "A page, or a stream until the job is over", {JSON: ref("Events"), EVENTS: _STREAM}),
+               Answer(204, "No stream: the job is over and the reader has it all; an EventSource stays away")],
+              [errors.NotFound, errors.MalformedRequest, errors.ValidationFailed], headers=_LAST_ID,
               query=(("after", "Only events after this `seq`", WHOLE), ("limit", "How many events a page has", _PAGE))),
+    Operation("GET", "/v1/events", "listAllEvents", "What has happened to all matching jobs, in order",
+              [Answer(200, "A page, or a stream without an end", {JSON: ref("AllEvents"), EVENTS: _STREAM})],
+              [errors.MalformedRequest, errors.ValidationFailed], headers=_LAST_ID,
+              query=(*_MATCH, ("after", "Only events after this cursor", CURSOR),
+                     ("limit", "How many events a page has at most", _PAGE))),
     Operation("GET", "/v1/jobs/{id}/logs", "getLogs", "The job's lines, one JSON object a line, or text",
               [Answer(200, "The lines", {"application/x-ndjson": ref("LogLine"), "text/plain": TEXT})],
               [errors.NotFound, errors.MalformedRequest], query=(("after", "Only lines after this one", WHOLE),)),
@@ -141,7 +157,11 @@ def _described(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "parameters": [*_in_path(operation.path), *(_in_query(*one) for one in operation.query)],
+        "parameters": [
+            *_in_path(operation.path),
+            *(_parameter("query", *one) for one in operation.query),
+            *(_parameter("header", *one) for one in operation.headers),
+        ],
         "responses": {str(answer.status): _answer(answer) for answer in operation.answers} | _problems(operation),
     }
     if operation.body:
@@ -156,8 +176,8 @@ def _in_path(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _in_query(name: str, description: str, schema: Schema) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+def _parameter(place: str, name: str, description: str, schema: Schema) -> dict[str, Any]:
+    return {"name": name, "in": place, "description": description, "schema": schema}
 
 
 def _content(body: dict[str, Schema]) -> dict[str, Any]:

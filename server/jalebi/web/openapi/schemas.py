@@ -159,9 +159,29 @@ SCHEMAS: Final[dict[str, Schema]] = {
         progress=ref("Progress"),
     ),
     "Snapshot": record("The job as a stream begins.", type={"const": "snapshot"}, seq=WHOLE, job=ref("Job")),
-    "Hello": record("Where a stream begins.", type={"const": "hello"}, cursor=CURSOR),
+    "Hello": record(
+        "Where a stream begins, and where it goes on after a reset.", type={"const": "hello"}, cursor=CURSOR
+    ),
+    "Reset": record(
+        "Events after the reader's cursor were purged: what it knows is void. Snapshots as of this cursor follow, of "
+        "the matching jobs that are not over or have changed since; then Hello with this cursor, from which to resume.",
+        type={"const": "reset"},
+        cursor=CURSOR,
+        at=TIME,
+        reason=TEXT,
+    ),
     "Events": record(
         "A page of events.", events=each(ref("Event")), next=about(maybe(WHOLE), "`after` of the next page")
+    ),
+    "AllEvents": record(
+        "A page of events of all jobs; it may be short, and is the last where `next` is null.",
+        events=each(ref("Event")),
+        next=about(maybe(CURSOR), "`after` of the next page"),
+        optional={
+            "reset": record(
+                "Events after the cursor were purged: list the jobs anew, and go on from this cursor.", cursor=CURSOR
+            )
+        },
     ),
     "Jobs": record("A page of jobs.", jobs=each(ref("Job")), next=about(maybe(TEXT), "The cursor of the next page")),
     "Kind": record(
