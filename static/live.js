@@ -65,7 +65,8 @@
     const rows = {};
     for (const row of document.querySelectorAll("main [data-job][data-v]")) rows[row.dataset.job] = +row.dataset.v;
     const line = +([...document.querySelectorAll("[data-line]")].at(-1)?.dataset.line ?? 0);
-    event.detail.connection.socket.send(JSON.stringify({ after: $("#main").dataset.after, rows, line }));
+    const trouble = $("#trouble").textContent.trim();
+    event.detail.connection.socket.send(JSON.stringify({ after: $("#main").dataset.after, rows, line, trouble }));
   });
   addEventListener("htmx:ws:close", (event) => {
     up = false;
@@ -113,7 +114,7 @@
   }
   function paint() {
     painting = 0;
-    for (const [id, seq, value, reached, note] of waiting.values()) {
+    for (const [id, seq, value, reached, note, stalled] of waiting.values()) {
       const row = document.getElementById(`job-${id}`) ?? $(`#top-of-job[data-job="${id}"]`);
       const bar = row && $("[data-bar]", row);
       if (!bar || +row.dataset.v > seq) continue; // of an attempt that is over
@@ -121,6 +122,7 @@
       else bar.value = value;
       write($("[data-reached]", row), reached);
       write($("[data-note]", row), note);
+      if (row.hasAttribute("data-stalled") !== stalled) row.toggleAttribute("data-stalled", stalled);
     }
     waiting.clear();
     if (connection?.socket?.readyState === 1) connection.socket.send(JSON.stringify({ seen: frame }));

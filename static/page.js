@@ -2,14 +2,16 @@
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
 
-  // Times: today's without the date; the whole of it is in the title.
+  // Times: today's without the date, exact ones with tenths of a second; the whole of it is in the title.
   const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
   const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  const exact = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 1 });
   const writeTimes = () => {
     const today = new Date().toDateString();
     for (const time of document.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
-      const text = (at.toDateString() === today ? clock : day).format(at);
+      const format = time.hasAttribute("data-exact") ? exact : at.toDateString() === today ? clock : day;
+      const text = format.format(at);
       if (time.textContent !== text) time.textContent = text;
     }
   };

@@ -52,8 +52,8 @@ async def chromium() -> AsyncIterator[Browser]:
 class Kitchen:
     """A served shop, and the API for what a test needs done behind the page's back."""
 
-    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
-        shutil.copy(SHOP, folder / "shop.py")
+    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None, shop: Path = SHOP) -> None:
+        shutil.copy(shop, folder / "shop.py")
         self.folder = folder
         self._arguments = ("serve", "shop.py", *arguments)
         self._env = {"JALEBI_GRACE": "0", "JALEBI_CONCURRENCY": "50", **(env or {})}

@@ -82,3 +82,53 @@ async def test_a_form_that_a_reader_fills_in_is_left_alone(reader: Reader) -> No
     await expect(page.get_by_label("seconds")).to_have_value("0.1")
     await page.get_by_role("button", name="Submit").click()
     await expect(page.locator("[data-job]")).to_have_attribute("data-state", "completed")
+
+
+def made(reader: Reader, tag: str) -> list[str]:
+    """Return the ids of the jobs with a tag."""
+    with reader.kitchen.api() as client:
+        return [job["id"] for job in client.get("/v1/jobs", params={"tag": tag}).json()["jobs"]]
+
+
+async def fill_in(page: Page, tag: str) -> None:
+    await page.get_by_label("seconds").fill("0.5")
+    await page.get_by_text("Options").click()
+    await page.get_by_label("Tags").fill(tag)
+
+
+async def test_a_double_click_makes_one_job(reader: Reader) -> None:
+    page = await reader.open("/kinds/nap")
+    await fill_in(page, "twice")
+    await page.get_by_role("button", name="Submit").dblclick()
+    await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+    assert made(reader, "twice") == [page.url.rpartition("/")[2]]
+
+
+async def test_however_often_a_form_is_sent_it_leads_to_one_job(reader: Reader) -> None:
+    page = await reader.open("/kinds/nap")
+    await fill_in(page, "often")
+    send = "form => fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) })"
+    urls = await page.locator("form.form").evaluate(
+        f"form => Promise.all([1, 2, 3].map(() => ({send})(form))).then(all => all.map(one => one.url))"
+    )
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page).to_have_url(urls[0])
+    assert made(reader, "often") == [page.url.rpartition("/")[2]]
+    assert len(set(urls)) == 1
+
+
+async def test_the_way_back_to_a_form_leads_to_another_job(reader: Reader) -> None:
+    page = await reader.open("/kinds/nap")
+    key = page.locator('[name="option:key"]')
+    old = await key.input_value()
+    await fill_in(page, "back")
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+    first = page.url
+    await page.go_back()
+    await expect(page.get_by_label("seconds")).to_be_visible()
+    await key.evaluate("(input, old) => { input.value = old }", old)  # as a browser may restore it
+    await page.get_by_label("seconds").fill("0.25")
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+    assert page.url != first

@@ -175,3 +175,23 @@ async def test_with_a_token_the_dashboard_asks_for_it_once(chromium: Browser, tm
     finally:
         await context.close()
         own.process.close()
+
+
+async def test_trouble_with_the_storage_is_told_while_it_lasts(
+    mounted: tuple[Page, str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, url, _ = mounted
+    store = (await kinds.shop.open()).store
+    await page.goto(f"{url}/kinds/nap")
+    await expect(page.locator("[data-live]")).to_have_attribute("data-live", "live")
+    await page.get_by_label("seconds").fill("0.125")
+    alert = page.get_by_role("alert").filter(has_text="The disk is full: nothing new is accepted")
+    await expect(alert).to_have_count(0)
+    monkeypatch.setattr(type(store), "trouble", "the disk is full")
+    await expect(alert).to_be_visible()
+    await page.reload()
+    await expect(alert).to_be_visible()
+    await page.get_by_label("seconds").fill("0.125")
+    monkeypatch.setattr(type(store), "trouble", None)
+    await expect(alert).to_have_count(0)
+    await expect(page.get_by_label("seconds")).to_have_value("0.125")

@@ -1,9 +1,15 @@
 """Kinds that do what a test asks of them."""
 
 import asyncio
+import ctypes
+import itertools
 import os
+import resource
 import signal
+import subprocess
+import sys
 import time
+from collections import deque
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,6 +41,8 @@ def make_shop(**settings: Any) -> Jalebi:
     made.job(process_steps)
     made.job(isolation="thread")(thread_steps)
     made.job(backoff=0.05)(flaky)
+    made.job(max_attempts=1)(look_around)
+    made.job(max_attempts=1)(perish)
     return made
 
 
@@ -152,6 +160,111 @@ async def flaky(ctx: JobContext, succeed_on: int = 2) -> int:
     if ctx.attempt < succeed_on:
         raise RuntimeError(f"attempt {ctx.attempt} fails")
     return ctx.attempt
+
+
+def look_around() -> dict[str, Any]:
+    """Tell what a job sees in its process, and what it is allowed."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    descriptors = {number: os.path.realpath(f"/proc/self/fd/{number}") for number in range(256) if _is_open(number)}
+    return {
+        "pid": os.getpid(),
+        "environment": dict(os.environ),
+        "descriptors": descriptors,
+        "inheritable": [number for number in descriptors if os.get_inheritable(number)],
+        "limits": {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in ("AS", "FSIZE", "CORE")},
+        "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0],
+        "cpu_used": used.ru_utime + used.ru_stime,
+        "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),
+    }
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def perish(ctx: JobContext, how: str, path: str = "") -> Any:
+    """Die, hang, or go beyond a limit."""
+    pipe: Any = ctx._link
+    match how:
+        case "segfault":
+            ctypes.string_at(0)
+        case "fifteen lines":
+            for number in range(15):
+                ctx.log(f"line {number}" + "…" * 2000 * (number == 14))
+            os._exit(3)
+        case "hold the GIL":
+            grind()
+        case "burn":
+            burn()
+        case "burn on":
+            signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+            burn()
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "nap":
+            nap()
+        case "memory":
+            return len(bytearray(4 << 30))
+        case "file":
+            Path(path).write_bytes(bytes(1 << 20))
+        case "close everything":
+            os.closerange(0, 256)
+            time.sleep(60)
+        case "say":
+            os.write(pipe._out.fileno(), f"{path}\n".encode())
+            time.sleep(60)
+        case "endless line":
+            while True:
+                os.write(pipe._out.fileno(), b"x" * 65536)
+        case "fat":
+            held = b"x" * (96 << 20)
+            Path(path).touch()
+            while True:
+                time.sleep(len(held) * 1e-12)
+        case "crash a copy":
+            if copy := os.fork():
+                os.waitpid(copy, 0)
+                os._exit(4)
+            ctypes.string_at(0)
+        case "leave a copy in C":
+            if ctypes.PyDLL(None).fork() == 0:  # Python does not learn of it
+                os.setsid()
+                time.sleep(5)
+                os._exit(0)
+            os._exit(5)
+        case "leave others":
+            return [start_sleeper(group) for group in ("same", "own", "orphan")]
+    return how
+
+
+def start_sleeper(group: str) -> int:
+    """Start a process that sleeps: in this one's group, in one of its own, or as nobody's child in one of its own."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    if group == "orphan":
+        quiet = "start_new_session=True, stdout=-3, stderr=-3"
+        code = f"import subprocess; print(subprocess.Popen({command!r}, {quiet}).pid)"
+        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    return subprocess.Popen(command, start_new_session=group == "own").pid
+
+
+def grind() -> None:
+    """Hold the GIL in a loop in C that never looks whether a signal has come."""
+    deque(itertools.repeat(None), maxlen=0)
+
+
+def burn() -> None:
+    """Use CPU."""
+    while True:
+        pass
+
+
+def nap() -> None:
+    """Wait for nothing."""
+    time.sleep(60)
 
 
 shop = make_shop()

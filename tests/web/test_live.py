@@ -11,6 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from jalebi.jobs import Stopped
 from jalebi.web import live as module
 from tests.support import PATIENCE, Live, eventually, serving
 from tests.targets import kinds
@@ -181,6 +182,45 @@ async def test_regions_follow_what_happens(live: Live, path: str) -> None:
         await live.submit("steps", args={"count": 10_000}, queue="fresh")
         html = await listener.html("fresh")
         assert "hx-swap-oob" in html
+
+
+@pytest.mark.parametrize("query", ["view=plain", "view=jobs", "view=overview"])
+async def test_trouble_with_the_storage_comes_and_goes(live: Live, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    store = (await live.shop.open()).store
+    async with page(live, query, **await shown(live, "/jobs")) as listener:
+        await listener.frame("hello")
+        monkeypatch.setattr(type(store), "trouble", "the disk is full")
+        assert 'role="alert" hx-swap-oob="outerMorph"><svg' in await listener.html("The disk is full: nothing new")
+        monkeypatch.setattr(type(store), "trouble", None)
+        assert 'hx-swap-oob="outerMorph" hidden></p>' in await listener.html('id="trouble"')
+
+
+async def test_a_page_that_still_speaks_of_trouble_is_told_that_it_is_over(live: Live) -> None:
+    word = await shown(live, "/jobs") | {"trouble": "The disk is full."}
+    async with page(live, "view=jobs", **word) as listener:
+        assert "hidden></p>" in await listener.html('id="trouble"')
+
+
+async def test_receipts_reach_the_page_and_no_subscriber_of_the_api(live: Live) -> None:
+    job = await live.submit("steps", args={"count": 10_000})
+    await live.until(job["id"], "running")
+    store = (await live.shop.open()).store
+    own = f"/jobs/{job['id']}"
+    async with (
+        websockets.connect(f"{live.ws}/ws{own}") as api,
+        page(live, f"view=job&job={job['id']}", **await shown(live, own)) as listener,
+    ):
+        await listener.frame("hello")
+        await store.cancel(job["id"], None)  # nobody tells the attempt
+        assert 'class="pending">delivered' in await listener.html('data-state="cancelling"')
+        await store.record_receipt(job["id"], 1, "delivered", at=store.clock())
+        assert 'class="done">delivered' in await listener.html("receipts")
+        await store.record_receipt(job["id"], 1, "acknowledged", at=store.clock())
+        assert 'class="done">acknowledged' in await listener.html("receipts")
+        await store.settle(job["id"], 1, Stopped(), None)
+        assert 'class="done">stopped' in await listener.html('data-state="cancelled"')
+        types = [json.loads(message)["type"] async for message in api]
+    assert {*types} - {"progress"} == {"snapshot", "cancelling", "cancelled"}
 
 
 async def test_a_silent_page_hears_a_heartbeat(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
 """The dashboard's pages over HTTP: headers, escaping, filters, actions, logging in, files that are vendored."""
 
+import asyncio
+import errno
 import hashlib
 import re
 from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx2
 import pytest
@@ -13,6 +17,9 @@ from starlette.routing import Mount
 
 from jalebi import Jalebi, JobContext
 from jalebi.assets import STATIC, TEMPLATES
+from jalebi.context import Upload
+from jalebi.errors import StorageUnavailable
+from jalebi.jobs import Failed
 from tests.support import Live, serving
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -147,6 +154,143 @@ async def test_a_form_that_is_refused_comes_back_as_it_was(site: httpx2.AsyncCli
     assert (job["args"]["pages"], job["args"]["colour"], job["args"]["draft"]) == (7, "green", True)
 
 
+def hidden(page: httpx2.Response) -> str:
+    """Return the key of the form on a page."""
+    [key] = re.findall(r'<input type="hidden" name="option:key" value="([^"]+)"', page.text)
+    return str(key)
+
+
+async def sent(site: httpx2.AsyncClient, key: str, **values: str) -> str:
+    """Send the form of the kind `echo` and return where it leads."""
+    answer = await site.post("/kinds/echo", data={"option:key": key, **values})
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["location"])
+
+
+async def test_a_form_that_is_sent_twice_makes_one_job(site: httpx2.AsyncClient) -> None:
+    key = hidden(await site.get("/kinds/echo"))
+    both = await asyncio.gather(sent(site, key, value="1"), sent(site, key, value="1"))
+    assert {*both, await sent(site, key, value="1")} == {both[0]}
+    assert len((await site.get("/v1/jobs")).json()["jobs"]) == 1
+    again = hidden(await site.get("/kinds/echo"))
+    assert again != key
+    assert await sent(site, again, value="1") != both[0]
+
+
+async def test_a_form_that_is_changed_and_sent_again_makes_a_job_of_its_own(site: httpx2.AsyncClient) -> None:
+    key = hidden(await site.get("/kinds/echo"))
+    first, second = await sent(site, key, value="1"), await sent(site, key, value="2")
+    third = await sent(site, key, value="2", **{"option:tags": "a"})
+    assert len({first, second, third}) == 3
+    assert await sent(site, key, value="2") == second
+
+
+@pytest.mark.parametrize("key", ["", "form", "é" * 36, "x" * 100_000])
+async def test_a_form_with_a_key_that_is_not_ours_is_new_each_time(site: httpx2.AsyncClient, key: str) -> None:
+    assert await sent(site, key, value="1") != await sent(site, key, value="1")
+
+
+async def test_a_key_of_a_form_is_no_key_of_the_api(live: Live, site: httpx2.AsyncClient) -> None:
+    key = hidden(await site.get("/kinds/echo"))
+    await sent(site, key, value="1")
+    for name in (key, f"form {key}"):
+        answer = await site.post("/v1/jobs", json={"kind": "echo"}, headers={"Idempotency-Key": name})
+        assert (answer.status_code, answer.headers.get("idempotent-replayed")) == (202, None)
+
+
+async def test_a_form_that_is_refused_keeps_its_key(site: httpx2.AsyncClient) -> None:
+    key = hidden(await site.get("/kinds/typed"))
+    refused = await site.post("/kinds/typed", data={"option:key": key, "title": ""})
+    assert (refused.status_code, hidden(refused)) == (422, key)
+
+
+async def test_a_form_whose_job_was_deleted_asks_whether_to_make_another(live: Live, site: httpx2.AsyncClient) -> None:
+    key = hidden(await site.get("/kinds/echo"))
+    path = await sent(site, key, value='"typed"')
+    await live.until(path.rpartition("/")[2])
+    await site.post(f"{path}/delete")
+    asked = await site.post("/kinds/echo", data={"option:key": key, "value": '"typed"'})
+    assert asked.status_code == 409
+    assert "is deleted" in asked.text
+    assert '"typed"' in unescape(asked.text)
+    assert await sent(site, hidden(asked), value='"typed"') != path
+
+
+async def test_a_file_that_comes_twice_makes_one_job() -> None:
+    shop = Jalebi(database_url="sqlite://")
+
+    @shop.job
+    async def read(note: Upload) -> str:
+        """Read a note."""
+        return note.path.read_text()
+
+    async with serving(shop, shop) as live:
+        live.client.headers.update(HTML)
+        key = hidden(await live.client.get("/kinds/read"))
+
+        async def post(content: bytes) -> str:
+            form = {"option:key": key}
+            answer = await live.client.post("/kinds/read", data=form, files={"note": ("n.txt", content)})
+            return str(answer.headers["location"])
+
+        assert await post(b"one") == await post(b"one") != await post(b"two")
+
+
+async def test_a_file_that_the_disk_does_not_take_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Jalebi(database_url="sqlite://")
+
+    @shop.job
+    async def read(note: Upload, title: str) -> None:
+        """Read a note."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with serving(shop, shop) as live:
+        live.client.headers.update(HTML)
+        monkeypatch.setattr((await shop.open()).files, "_keep", full)
+        refused = await live.client.post("/kinds/read", data={"title": "typed"}, files={"note": ("n.txt", b"one")})
+        assert refused.status_code == 503
+        assert "The file was not stored: No space left on device." in refused.text
+        assert 'value="typed"' in refused.text
+
+
+async def test_what_was_typed_stays_while_the_storage_is_in_trouble(
+    live: Live, site: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, detail = (await live.shop.open()).queue, "The write was not stored: the disk is full."
+    monkeypatch.setattr(queue.store, "submit", AsyncMock(side_effect=StorageUnavailable(detail)))
+    key = hidden(await site.get("/kinds/typed"))
+    refused = await site.post("/kinds/typed", data={"option:key": key, "title": EVIL[:30], "pages": "7"})
+    assert (refused.status_code, hidden(refused)) == (503, key)
+    assert detail in refused.text
+    assert EVIL[:30] in unescape(refused.text)
+    monkeypatch.undo()
+    assert (await site.post("/kinds/typed", data={"option:key": key, "title": "x"})).status_code == 303
+
+
+async def test_trouble_with_the_storage_stands_on_every_page(
+    live: Live, site: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await live.submit("echo")
+    paths = [*PAGES, f"/jobs/{job['id']}"]
+    for path in paths:
+        assert '<p id="trouble" class="banner" role="alert" hidden></p>' in (await site.get(path)).text
+    store = (await live.shop.open()).store
+    monkeypatch.setattr(type(store), "trouble", "the disk is full")
+    for path in paths:
+        text = (await site.get(path)).text
+        assert "The disk is full: nothing new is accepted while this lasts." in text
+        assert '<p id="trouble" class="banner" role="alert">' in text
+
+
+async def test_who_is_not_logged_in_hears_nothing_of_the_storage(
+    guarded: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type((await guarded.shop.open()).store), "trouble", "the disk is full")
+    assert "disk" not in (await guarded.client.get("/login")).text
+
+
 async def test_a_form_over_the_limit_is_refused_while_it_comes(site: httpx2.AsyncClient) -> None:
     answer = await site.post("/kinds/echo", content=b"value=" + b"x" * (4 << 20), headers={
         "Content-Type": "application/x-www-form-urlencoded",
@@ -163,6 +307,62 @@ async def test_pages_show_what_there_is(live: Live, site: httpx2.AsyncClient) ->
     assert f'aria-label="Progress of chatty {job["id"]}"' in page
     assert "wait_for" in (await site.get("/kinds")).text
     assert "0 of 10 slots busy" in (await site.get("/workers")).text
+
+
+async def test_a_job_that_is_over_says_until_when_it_is_kept(live: Live, site: httpx2.AsyncClient) -> None:
+    job = await live.submit("echo")
+    over = await live.until(job["id"])
+    page = (await site.get(f"/jobs/{job['id']}")).text
+    assert re.search(rf'Kept until</dt><dd><time datetime="{over["expires_at"]}"', page)
+    later = await live.submit("echo", delay=500)
+    assert "Kept until" not in (await site.get(f"/jobs/{later['id']}")).text
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ("mark", "it is marked<"),
+        ("warn", "its log says so"),
+        ("cancel", "it is cancelled"),
+        ("retry", "the next one starts"),
+    ],
+)
+async def test_a_kind_says_what_happens_if_it_stalls(wish: Any, words: str) -> None:
+    shop = Jalebi(database_url="sqlite://")
+
+    @shop.job(on_stall=wish)
+    async def slow() -> None:
+        """Take its time."""
+
+    async with serving(shop, shop) as live:
+        assert words in (await live.client.get("/kinds/slow", headers=HTML)).text
+
+
+LAST_WORDS = {
+    "exit_code": None, "signal": "SIGKILL", "log": [EVIL, "more"], "stack": f"File {EVIL}", "peak_memory": 212_000_000,
+    "cpu_seconds": 12.3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "there", "missing"),
+    [
+        ({}, ["SIGKILL", "212 MB", "12 s", EVIL, "more", "Where it was"], ["Exit code"]),
+        ({"signal": None, "exit_code": 0}, ["Exit code</dt><dd>0<"], ["Ended by"]),
+        (dict.fromkeys(LAST_WORDS), [], ["Ended by", "Exit code", "Peak memory", "CPU", "log lines", "Where it was"]),
+    ],
+)
+async def test_last_words_are_shown_as_far_as_there_are_some(
+    quick: Live, changed: dict[str, Any], there: list[str], missing: list[str]
+) -> None:
+    job = await quick.submit("hold")
+    await quick.until(job["id"], "running")
+    error = {"type": "ProcessDied", "message": "It died.", "traceback": None, "last_words": LAST_WORDS | changed}
+    await (await quick.shop.open()).store.settle(job["id"], 1, Failed(error, retry=False), None)
+    page = (await quick.client.get(f"/jobs/{job['id']}", headers=HTML)).text
+    assert "<script>alert" not in page
+    assert [part for part in there if part not in unescape(page)] == []
+    assert [part for part in missing if part in page] == []
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ class Attempt:
         self._clock: asyncio.TimerHandle | None = None
         self._ended = False
         self._pending: set[asyncio.Task[bool]] = set()
+        self._filing = asyncio.Lock()
         self._dropped = 0
         self._fault: BaseException | None = None
         self._sample: tuple[float, float] | None = None
@@ -163,11 +164,12 @@ class Attempt:
         self._keep(self._store_file(staged, size, name, kind))
 
     async def _store_file(self, staged: Path, size: int, name: str, media_type: str) -> bool:
-        while self.reason != "lost":
-            try:
-                return await self.queue.attach(self.job, staged, size, name, media_type)
-            except StorageUnavailable:
-                await asyncio.sleep(DISK_RETRY)  # the content lies on disk already; only its row waits
+        async with self._filing:  # in the order in which they came, however long each takes to reach the disk
+            while self.reason != "lost":
+                try:
+                    return await self.queue.attach(self.job, staged, size, name, media_type)
+                except StorageUnavailable:
+                    await asyncio.sleep(DISK_RETRY)  # the content lies on disk already; only its row waits
         return False
 
     def stage(self, source: Path | bytes) -> tuple[Path, int]:
@@ -217,9 +219,9 @@ class Attempt:
             case "timeout":
                 message = f"The attempt took longer than its {self.job.timeout:g} s."
                 traceback = outcome.error.get("traceback") if isinstance(outcome, Failed) else None
-                return self.failed(failure("Timeout", message, traceback))
+                return self.failed(self._with_last_words(failure("Timeout", message, traceback)))
             case "stalled":
-                return self.failed(failure("Stalled", self.standstill))
+                return self.failed(self._with_last_words(failure("Stalled", self.standstill)))
             case None if self._fault is not None and isinstance(outcome, Completed):
                 message = f"What the job logged or attached could not be kept: {self._fault}"
                 return self.failed(failure(type(self._fault).__name__, message))
@@ -227,6 +229,9 @@ class Attempt:
                 return Released() if not _finished(outcome) else outcome
             case _:
                 return outcome
+
+    def _with_last_words(self, error: dict[str, Any]) -> dict[str, Any]:
+        return error if self.last_words is None else {**error, "last_words": self.last_words}
 
     def failed(self, error: dict[str, Any], *, retry: bool = True) -> Failed:
         """Return the outcome of a failure, with the wait before the next attempt."""

@@ -15,11 +15,17 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, BinaryIO, Final
+
+from jalebi.context import clean_text
+from jalebi.runner.lastwords import leave_stacks
+from jalebi.runner.limits import confine, limit_cpu
 
 #: Seconds between two positions on the pipe.
 PULSE: Final = 0.05
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 class Pipe:
@@ -50,7 +56,9 @@ class Pipe:
     def _flush(self) -> None:
         latest, self._latest = self._latest, None
         if latest is not None:
-            self._write({"t": "progress", "p": latest})
+            done, total, message, unit = latest
+            texts = (None if text is None else clean_text(text)[:1000] for text in (message, unit))
+            self._write({"t": "progress", "p": [done, total, *texts]})
 
     def _pulsing(self) -> None:
         pause = threading.Event()
@@ -87,58 +95,69 @@ class Pipe:
         """Return the folder of the files uploaded for this job."""
         return self.folder
 
-    def cut_off(self, commands: BinaryIO) -> None:
+    def cut_off(self, *others: int) -> None:
         """Take the pipes from a copy of the process: it must not speak for the job, nor keep them open after it."""
         self.forked = True
         self._lock = threading.Lock()  # somebody may have held it as the copy was made
         nothing = os.open(os.devnull, os.O_RDWR)
-        for pipe in (self._out, commands):
-            os.dup2(nothing, pipe.fileno(), inheritable=False)
+        for descriptor in (self._out.fileno(), *others):
+            os.dup2(nothing, descriptor, inheritable=False)
         os.close(nothing)
 
 
 def main() -> None:
     """Serve the parent until it goes or says so."""
-    parent = int(sys.argv[1])
+    parent, *last_words = map(int, sys.argv[1:])
     die_with(parent)
     commands = os.fdopen(os.dup(0), "rb")
     pipe = Pipe(os.fdopen(os.dup(1), "wb"))
+    for descriptor in last_words:
+        os.set_inheritable(descriptor, False)
+        leave_stacks(descriptor)
     _detach_standard_streams()
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: pipe.cut_off(commands))
+        os.register_at_fork(after_in_child=lambda: pipe.cut_off(commands.fileno(), *last_words))
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, pipe, inbox), name="jalebi-commands", daemon=True).start()
     running = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: _terminated(running))
     where = inbox.get()
     finder = _Finder(where)
-    pipe.send({"t": "ready", "error": finder.load()})
+    pipe.send({"t": "ready", "error": confine(**where["limits"]) or finder.load()})
     while True:
-        order = inbox.get()
-        pipe.staging, pipe.folder = Path(order["staging"]), Path(order["inputs"])
-        running.set()
-        # A stop may arrive between any two instructions: the answer is sent with the door closed.
-        try:
-            answer = _run(finder, order, pipe)
-        except BaseException as error:
-            answer = _failure(error)
-        if pipe.forked:  # the job's own `os.fork` has come to its end
-            os._exit(0 if answer["t"] == "completed" else 1)
-        running.clear()
-        answer["clean"] = threading.active_count() <= 3
-        pipe.send(answer)
+        _serve(inbox.get(), finder, pipe, running)
+
+
+def _serve(order: dict[str, Any], finder: "_Finder", pipe: Pipe, running: threading.Event) -> None:
+    """Run one job and answer."""
+    pipe.staging, pipe.folder = Path(order["staging"]), Path(order["inputs"])
+    limit_cpu(order["cpu"])
+    running.set()
+    # A stop may arrive between any two instructions: the answer is sent with the door closed.
+    try:
+        answer = _run(finder, order, pipe)
+    except BaseException as error:
+        answer = _failure(error)
+    if pipe.forked:  # the job's own `os.fork` has come to its end
+        os._exit(0 if answer["t"] == "completed" else 1)
+    running.clear()
+    # Where anything is left of the job, the next one gets a process of its own.
+    answer["clean"] = threading.active_count() <= 3 and not _has_children() and not _out_of_memory(answer)
+    pipe.send(answer)
 
 
 def die_with(parent: int) -> None:
     """Be killed when the parent ends, however it ends (Linux; elsewhere the closed pipe tells)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a job starts and orphans can still be found
         if os.getppid() != parent:  # it ended before the call
             os._exit(1)
 
 
 def _detach_standard_streams() -> None:
-    _close_copies()
+    _close_inherited()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -146,14 +165,28 @@ def _detach_standard_streams() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 
-def _close_copies() -> None:
-    # uvloop leaves its ends open under other numbers, for every process that the job starts to inherit.
-    for number in range(3, 1024):
+def _close_inherited() -> None:
+    # uvloop closes nothing: its copies of our pipes, and whatever the server's own libraries have left open. What
+    # was opened in this process is not inheritable (PEP 446).
+    try:
+        numbers = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        numbers = list(range(1024))
+    for number in numbers:
         with suppress(OSError):
-            if not os.get_inheritable(number):
-                continue  # ours
-            if os.path.sameopenfile(number, 0) or os.path.sameopenfile(number, 1):
+            if number > 2 and os.get_inheritable(number):
                 os.close(number)
+
+
+def _has_children() -> bool:
+    """Whether the job has left a process running, or one that nobody has waited for."""
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:
+        return False
+    return True
 
 
 def _listen(commands: BinaryIO, pipe: Pipe, inbox: "queue.SimpleQueue[dict[str, Any]]") -> None:
@@ -166,7 +199,9 @@ def _listen(commands: BinaryIO, pipe: Pipe, inbox: "queue.SimpleQueue[dict[str, 
             # Here and not where it runs: a cancellation may follow on its heels.
             pipe.cancelled = pipe.acknowledged = False
             inbox.put(command)
-    os._exit(1)  # the parent is gone
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # the parent is gone
+    os._exit(1)
 
 
 def _terminated(running: threading.Event) -> None:
@@ -237,9 +272,15 @@ def _failure(error: BaseException) -> dict[str, Any]:
     from jalebi.errors import JobFailed
     from jalebi.runner.describe import describe, stopped
 
+    if isinstance(error, MemoryError):
+        clear_frames(error.__traceback__)  # what the job held: to say what happened takes memory too
     if stopped(error):
         return {"t": "stopped"}
     return {"t": "failed", "retry": error.retry if isinstance(error, JobFailed) else True, "error": describe(error)}
+
+
+def _out_of_memory(answer: dict[str, Any]) -> bool:
+    return bool(answer["t"] == "failed" and answer["error"]["type"] == "MemoryError")
 
 
 def _document(kind: str, message: str, traceback: str | None) -> dict[str, Any]:

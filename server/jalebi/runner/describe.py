@@ -22,6 +22,8 @@ def describe(error: BaseException) -> dict[str, Any]:
         message = str(error)
     except Exception:
         message = "(the exception can't be shown)"
+    if not message and isinstance(error, MemoryError):
+        message = "Memory ran out."
     text = "".join(tracebacks.format_exception(type(error), error, frames or error.__traceback__))
     return failure(type(error).__name__, clean_text(message)[:MAX_MESSAGE], clean_text(text)[-MAX_TRACEBACK:])
 

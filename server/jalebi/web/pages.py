@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from jalebi.errors import MethodNotAllowed, NotFound, Problem
 from jalebi.events import cursor_text
+from jalebi.ids import new_id
 from jalebi.jobs import Job
 from jalebi.kinds import Kind
 from jalebi.store import reads
@@ -116,7 +117,7 @@ def typical(durations: list[float]) -> float | None:
 async def kind(request: Request) -> Response:
     """`GET /kinds/{name}`: one kind and the form that submits a job of it."""
     found = kind_of(request)
-    return await kind_page(request, found, forms.Filled({}, {}, {}))
+    return await kind_page(request, found, forms.Filled({}, {}, {}), key=new_id())
 
 
 def kind_of(request: Request) -> Kind:
@@ -129,9 +130,18 @@ def kind_of(request: Request) -> Kind:
 
 
 async def kind_page(
-    request: Request, found: Kind, filled: forms.Filled, *, status: int = 200, others: list[str] | None = None
+    request: Request,
+    found: Kind,
+    filled: forms.Filled,
+    *,
+    key: str,
+    status: int = 200,
+    others: list[str] | None = None,
 ) -> Response:
-    """Return a kind's page, its form as it was filled in, with what is wrong beside each field."""
+    """Return a kind's page, its form as it was filled in, with what is wrong beside each field.
+
+    `key` is the form's own: sent twice, it makes one job.
+    """
     rooms = rooms_of(request)
     took = await rooms.store.read(partial(reads.durations, kind=found.name))
     wanted = forms.fields(found.args_schema)
@@ -140,6 +150,7 @@ async def kind_page(
         "kind.html",
         status,
         kind=found,
+        key=key,
         fields=wanted,
         labels=forms.option_labels(wanted),
         typed=filled.typed,

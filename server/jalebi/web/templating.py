@@ -17,7 +17,7 @@ from starlette.types import Scope
 from jalebi.assets import STATIC, TEMPLATES
 from jalebi.events import rfc3339
 from jalebi.web import words
-from jalebi.web.rooms import root_of
+from jalebi.web.rooms import rooms_of, root_of
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -44,12 +44,13 @@ def icon(context: Context, name: str) -> Markup:
     return Markup('<svg class="icon" aria-hidden="true"><use href="{}"/></svg>').format(href)
 
 
-def when(at: float | None) -> Markup:
-    """Return a Unix time that the page writes in the reader's own zone."""
+def when(at: float | None, *, exact: bool = False) -> Markup:
+    """Return a Unix time that the page writes in the reader's own zone; an exact one with tenths of a second."""
     if at is None:
         return Markup("-")
     iso = rfc3339(at)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, iso, words.moment(at))
+    more = Markup(" data-exact") if exact else ""
+    return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(iso, iso, more, words.moment(at))
 
 
 def _environment() -> Environment:
@@ -70,6 +71,8 @@ def _environment() -> Environment:
         reached=words.reached,
         note=words.note,
         took=words.took,
+        stalled=words.stalled,
+        receipts=words.receipts,
     )
     made.filters.update(
         number=words.number,
@@ -109,7 +112,8 @@ def page(
     root = root_of(request)
     live = f"{root}/ws/live?{live_query(request, view)}"
     origin = f"{request.url.scheme}://{request.url.netloc}"
-    shown = render(name, root, live=live, cursor=cursor, origin=origin, **values)
+    trouble = words.trouble(rooms_of(request).store.trouble)
+    shown = render(name, root, live=live, cursor=cursor, origin=origin, trouble=trouble, **values)
     return HTMLResponse(shown, status, {**HEADERS, **(headers or {})})
 
 

@@ -1,8 +1,9 @@
 """How the dashboard writes values for people: numbers, durations, sizes, progress, args, states."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from jalebi.jobs import Job, Progress, State
 
@@ -107,6 +108,8 @@ def note(progress: Progress | None, *, short: bool = False) -> str:
     parts = [progress.message or ""]
     if not short and progress.total is not None:
         parts.append(f"{number(progress.done)} of {number(progress.total)}{unit}")
+    if progress.stalled:  # the rate and the rest of the time are of what was before
+        return " · ".join(part for part in parts if part)
     if not short and progress.rate:
         parts.append(f"{number(round(progress.rate, 1))}{unit or ' steps'}/s")
     if progress.eta_seconds is not None and progress.done != progress.total:
@@ -114,11 +117,55 @@ def note(progress: Progress | None, *, short: bool = False) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def stalled(job: Job) -> bool:
+    """Return whether a job's progress has stopped for many times its usual interval."""
+    return job.progress is not None and job.progress.stalled
+
+
 def took(job: Job) -> str | None:
     """Return how long the last attempt of a finished job took."""
     if job.finished_at is None or job.started_at is None:
         return None
     return seconds(job.finished_at - job.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a cancellation; `at` is None for one that is still to come, and for one that never came."""
+
+    name: str
+    how: Literal["done", "pending", "missed"]
+    at: float | None = None
+    after: str = ""  # how long after it was asked for
+
+
+def receipts(job: Job) -> list[Step]:
+    """Return the steps of a job's cancellation, in order; those still to come too, while it lasts."""
+    found = job.cancellation
+    if found is None:
+        return []
+    end = ("stopped", found.stopped_at) if found.killed_at is None else ("killed", found.killed_at)
+    steps = [Step("requested", "done", found.requested_at)]
+    for name, at in (("delivered", found.delivered_at), ("acknowledged", found.acknowledged_at), end):
+        if at is not None:
+            steps.append(Step(name, "done", at, after(at - found.requested_at)))
+        elif job.state is State.CANCELLING:
+            steps.append(Step(name, "pending"))
+        elif name == "acknowledged" and found.delivered_at is not None:
+            steps.append(Step("not acknowledged", "missed"))
+    return steps
+
+
+def after(value: float) -> str:
+    """Return how much later something was, in milliseconds where it was less than a second."""
+    return f"+{max(0, round(value * 1000))} ms" if value < 0.9995 else f"+{seconds(value)}"
+
+
+def trouble(clause: str | None) -> str:
+    """Return what is wrong with the storage as a sentence; empty where nothing is."""
+    if not clause:
+        return ""
+    return f"{clause[:1].upper()}{clause[1:]}: nothing new is accepted while this lasts. Jobs that run go on."
 
 
 def summary(args: str) -> str:

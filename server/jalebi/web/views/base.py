@@ -25,11 +25,14 @@ class Word(msgspec.Struct):
     after: str = ""
     rows: dict[str, int] = {}
     line: int = 0
+    trouble: str = ""
     seen: int | None = None
 
 
 class View:
     """A page that shows nothing live but the state of its connection; the others build on it."""
+
+    short = True  # whether there is little room below a bar
 
     def __init__(self, socket: WebSocket) -> None:
         self.rooms = rooms_of(socket)
@@ -68,6 +71,10 @@ class View:
         """Return the HTML for what has changed, once."""
         return ""
 
+    def patience(self) -> float:
+        """Return the seconds to wait for news before it is looked for what comes without any."""
+        return 1.0
+
     def resume(self, job: Job | None) -> None:
         """Note how far a job is that may have moved while nobody listened."""
         progress = self.rooms.hub.progress(job.id) if job is not None and job.state in ACTIVE else None
@@ -79,7 +86,10 @@ class View:
         return cursor_text(self.rooms.store.epoch, self.known)
 
     def advances(self) -> list[list[Any]]:
-        """Return what the bars are to show, once: id, seq, percent or null, the text beside it and that below it."""
+        """Return what the bars are to show, once.
+
+        For each: id, seq, percent or null, the text beside it and that below it, whether it has stalled.
+        """
         found = []
         for news in self.progress.values():
             # The page may have been rendered since the news came: a bar must not go back to them.
@@ -92,7 +102,8 @@ class View:
     def advance(self, news: Advance) -> list[Any]:
         """Return what one bar is to show."""
         job = replace(news.job, progress=news.progress)
-        return [job.id, news.seq, words.percent(job), words.reached(job), words.note(news.progress, short=True)]
+        note = words.note(news.progress, short=self.short)
+        return [job.id, news.seq, words.percent(job), words.reached(job), note, words.stalled(job)]
 
     def due(self) -> bool:
         """Whether it is time to look at figures that all jobs together make."""

@@ -3,14 +3,14 @@
 import asyncio
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from starlette.websockets import WebSocket
 
 from jalebi.errors import NotFound
 from jalebi.events import Event
 from jalebi.hub import Advance, Mailbox
-from jalebi.jobs import WAITING, Job
+from jalebi.jobs import WAITING, Job, State
 from jalebi.store import reads
 from jalebi.web import contents, words
 from jalebi.web.templating import patch, render
@@ -18,12 +18,16 @@ from jalebi.web.views.base import View, Word
 
 #: Seconds between two looks at a waiting job's place in line.
 PLACE_EVERY: Final = 2.0
+#: Seconds between two looks at how far a cancellation is: its receipts are no events.
+RECEIPTS_EVERY: Final = 0.5
 #: Log lines sent at once; of more, only the newest.
 LINES: Final = 200
 
 
 class JobView(View):
     """One job: everything that its page shows."""
+
+    short = False
 
     def __init__(self, socket: WebSocket) -> None:
         super().__init__(socket)
@@ -34,6 +38,8 @@ class JobView(View):
         self._job: Job | None = None
         self._place: int | None = None
         self._placed = (0.0, -1)
+        self._asked = 0.0
+        self._stalled = False
 
     def mailbox(self) -> AbstractContextManager[Mailbox]:
         """Subscribe to the job."""
@@ -55,7 +61,7 @@ class JobView(View):
         if len(lines) > contents.LINES_SHOWN:
             return False
         self._lines = lines
-        if job.seq != self._version:
+        if job.seq != self._version or job.state is State.CANCELLING:  # receipts come without a number
             self._version = -1
         self._job = job
         self.resume(job)
@@ -65,6 +71,8 @@ class JobView(View):
         """Note a change, a log line, or how far the job is."""
         if isinstance(message, Advance):
             self.progress[self._id] = message
+            if message.progress.stalled is not self._stalled:
+                self._version = -1
         elif message.type == "log":
             log = (message.extra or {})["log"]
             self._lines.append(reads.LogLine(log["line"], message.at, log["level"], log["message"]))
@@ -73,19 +81,20 @@ class JobView(View):
             self._job = message.job
             self._version = -1
 
-    def advance(self, news: Advance) -> list[Any]:
-        """Return what the big bar is to show."""
-        return [*super().advance(news)[:4], words.note(news.progress)]
+    def patience(self) -> float:
+        """Return less than usual while receipts are waited for."""
+        return RECEIPTS_EVERY if self._awaits_receipts() else super().patience()
 
     async def fragments(self) -> str:
         """Return the job without its log where it has changed, and the new lines of the log."""
         html = self._new_lines()
-        if self._version < 0 or await self._moved_up():
+        if self._version < 0 or await self._moved_up() or await self._got_receipts():
             try:
                 found = await contents.whole(self.rooms, self._id)
             except NotFound:
                 return html
             self._job, self._version, self._place = found.job, found.job.seq, found.outlook.position
+            self._stalled = words.stalled(found.job)
             html += patch("job/_all.html", self.root, whole=found)
         return html
 
@@ -106,3 +115,18 @@ class JobView(View):
         self._placed = (now, newest)
         places = await self.rooms.store.read(partial(reads.positions, ids=[self._id]))
         return places.get(self._id) != self._place
+
+    def _awaits_receipts(self) -> bool:
+        if self._job is None or self._job.state is not State.CANCELLING:
+            return False
+        found = self._job.cancellation
+        return found is not None and (found.delivered_at is None or found.acknowledged_at is None)
+
+    async def _got_receipts(self) -> bool:
+        """Whether a cancellation is further than the page shows; whoever runs the job has told the store only."""
+        now = asyncio.get_running_loop().time()
+        if self._job is None or not self._awaits_receipts() or now - self._asked < RECEIPTS_EVERY:
+            return False
+        self._asked = now
+        newest = await self.rooms.store.read(partial(reads.job, job_id=self._id))
+        return newest is not None and newest.cancellation != self._job.cancellation
