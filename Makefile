@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN    := .venv/bin
 CONSTRAINTS := $(if $(CI),-c .ci/constraints.txt)
 
-.PHONY: help run test check bench browser screenshots clean
+TIER ?= long
+
+.PHONY: help run test faults check bench browser screenshots clean
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
@@ -20,6 +22,9 @@ browser: ## Install Debian's chromium where it is missing and may be installed
 
 test: .venv/ready browser ## Run the tests
 	$(BIN)/pytest --quiet
+
+faults: .venv/ready ## Break things on purpose, with the full numbers; TIER=quick takes some minutes
+	JALEBI_FAULTS=$(TIER) $(BIN)/pytest --quiet -rA -s -m faults tests/faults
 
 check: .venv/ready ## Lint, type-check and check the import directions
 	$(BIN)/ruff check

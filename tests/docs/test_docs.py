@@ -47,11 +47,12 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     targets = re.findall(r"^make (\w+)", "\n".join(blocks(README, "sh")), re.M)
-    assert set(targets) >= {"run", "check", "test", "bench"}
+    assert set(targets) >= {"run", "check", "test", "faults", "bench"}
     for target in targets:
         assert re.search(rf"^{target}:", MAKEFILE, re.M), target
     ci = (REPOSITORY / ".ci" / "run").read_text()
     assert "make check test" in ci
+    assert "make faults" in ci
 
 
 def test_every_route_that_the_readme_names_is_in_the_table() -> None:
