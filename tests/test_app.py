@@ -91,3 +91,17 @@ async def test_two_openings_at_once_open_one_shop(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         await quick_shop(database_url=f"sqlite:///{tmp_path / 'a.db'}").open()
     await asyncio.gather(shop.close(), shop.close())
+
+
+def test_a_database_meant_for_another_program_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://other/program")
+    monkeypatch.setenv("DATABASE", "other")
+    assert Jalebi().settings.database_url == "sqlite:///jalebi.db"
+    monkeypatch.setenv("JALEBI_DATABASE_URL", "sqlite://")
+    assert Jalebi().settings.database_url == "sqlite://"
+    assert Jalebi(database="sqlite:///a.db").settings.database_url == "sqlite:///a.db"
+
+
+def test_a_list_in_a_variable_has_commas_between_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JALEBI_ORIGINS", "https://a.example, https://b.example")
+    assert Jalebi().settings.origins == ("https://a.example", "https://b.example")

@@ -208,16 +208,21 @@ class Hub:
 
     def report(self, job: Job, progress: Progress) -> None:
         """Take the newest progress of a running job; readers get it at the next tick, at once after a quiet time."""
+        latest = self._latest.get(job.id)
+        if latest is not None and latest[0].attempt > job.attempt:
+            return  # an attempt that has lost its job and does not know it yet
         self._latest[job.id] = (job, progress)
         self._dirty.add(job.id)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(max(loop.time(), self._last_tick + TICK), self._tick)
 
-    def forget(self, job_id: str) -> None:
-        """Drop what an attempt reported: it is over, whatever was or was not published."""
-        self._latest.pop(job_id, None)
-        self._dirty.discard(job_id)
+    def forget(self, job: Job) -> None:
+        """Drop what an attempt reported that has lost its job; what its successor reports stays."""
+        latest = self._latest.get(job.id)
+        if latest is not None and latest[0].attempt <= job.attempt:
+            del self._latest[job.id]
+            self._dirty.discard(job.id)
 
     def purged(self, job_id: str) -> None:
         """Let the readers of a job that was deleted finish what they have and stop."""

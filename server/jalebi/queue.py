@@ -203,7 +203,6 @@ class Queue:
 
     async def settle(self, job: Job, outcome: Outcome, progress: Progress | None) -> Job | None:
         """End an attempt; None where it had lost its job, and its outcome was discarded."""
-        self.hub.forget(job.id)
         return await self.store.settle(job.id, job.attempt, outcome, progress)
 
     async def rescue(self, *, everyone: bool = False) -> list[Job]:

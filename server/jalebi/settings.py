@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jalebi.errors import UsageError
@@ -23,9 +23,7 @@ class Settings(BaseSettings):
         env_prefix="JALEBI_", env_file=".env", env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
     )
 
-    database_url: Annotated[
-        str, Field(validation_alias=AliasChoices("jalebi_database_url", "database_url", "database"))
-    ] = "sqlite:///jalebi.db"
+    database_url: str = "sqlite:///jalebi.db"
     """Where jobs are kept: `sqlite:///file.db`, or `sqlite://` for a throwaway database in memory."""
     reserve: int = Field(16 << 20, ge=0)
     """Bytes beside the database that a full disk gets back, so that running jobs can still be ended; 0 for none."""
@@ -87,6 +85,8 @@ class Settings(BaseSettings):
     """Seconds for which an `async def` job may hold the event loop before it is named in the log."""
 
     def __init__(self, **overrides: Any) -> None:
+        if "database" in overrides:  # named as the command line's flag
+            overrides["database_url"] = overrides.pop("database")
         try:
             super().__init__(**overrides)
         except ValidationError as error:

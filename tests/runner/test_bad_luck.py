@@ -33,7 +33,7 @@ def full(*_: Any, **__: Any) -> Any:
 async def test_what_a_job_did_is_kept_until_the_disk_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "DISK_RETRY", 0.01)
     monkeypatch.setattr(worker, "DISK_RETRY", 0.01)
-    shop = Jalebi(database_url="sqlite://", lease=0.001)
+    shop = Jalebi(database_url="sqlite://")
     async with opened(shop):
         rooms = await shop.open()
 
@@ -52,7 +52,9 @@ async def test_what_a_job_did_is_kept_until_the_disk_takes_it(monkeypatch: pytes
 
         await reached(shop, job, State.RUNNING)
         await eventually(ended)
-        await worker_of(shop)._renew()  # the lease can't be renewed, and yet the outcome waits
+        await worker_of(shop)._renew()
+        worker_of(shop)._attempts[job.id].renewed_at -= 60
+        await worker_of(shop)._watch_leases()  # the lease could not be renewed, and yet the outcome waits
         for verb in ("record_log", "record_file", "settle", "renew"):
             monkeypatch.delattr(rooms.store, verb)
         over = await finished(shop, job)

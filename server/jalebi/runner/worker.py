@@ -13,6 +13,7 @@ from jalebi.jobs import Failed, Job, Outcome, Released, State, failure
 from jalebi.queue import Queue, nothing_runs
 from jalebi.runner.attempt import DISK_RETRY, Attempt, Reason
 from jalebi.runner.inside import run_in_loop, run_in_thread
+from jalebi.runner.limits import Limits
 from jalebi.runner.process import Children, run_in_process
 from jalebi.runner.rates import Rates
 from jalebi.runner.watchdog import Watchdog
@@ -40,11 +41,13 @@ class Worker:
         self._idle.set()
         self._attempts: dict[str, Attempt] = {}
         self._rates = Rates(queue.kinds)
-        self._children = Children(target, line_limit=4 * settings.max_result + (1 << 20))
+        line_limit = 4 * settings.max_result + (1 << 20)
+        self._children = Children(target, line_limit=line_limit, limits=Limits.of(settings))
         self._claim: Claim | None = None
         self._claiming: asyncio.Task[None] | None = None
         self._draining = False
         self._watched = time.monotonic()
+        self._lenient_until = 0.0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Worker"]:
@@ -140,7 +143,23 @@ class Worker:
             finally:
                 if timer is not None:
                     timer.cancel()
-            self._begin(started)
+            self._begin(await self._still_held(started))
+
+    async def _still_held(self, started: Sequence[Job]) -> Sequence[Job]:
+        """Return the claimed jobs that are ours for long enough to begin.
+
+        A lease begins before the commit that grants it; where that took long, somebody may have rescued the job.
+        """
+        lease, now = self.queue.settings.lease, self.queue.store.steady()
+        late = [(job.id, job.attempt) for job in started if (job.lease_until or 0.0) - now < lease * 2 / 3]
+        if not late:
+            return started
+        try:
+            held = {job.id: job for job in await self.queue.store.renew(late, lease)}
+        except StorageUnavailable:
+            held = {}  # they are rescued when their leases are over
+        overdue = {job_id for job_id, _ in late}
+        return [held.get(job.id, job) for job in started if job.id not in overdue or job.id in held]
 
     def _look_again(self) -> None:
         spawn(self.queue.store.nudge(), "looking for work")
@@ -149,8 +168,12 @@ class Worker:
         for job in started:
             self._rates.started(job.kind, time.monotonic())
             attempt = Attempt(job, self.queue.kinds.named(job.kind), self.queue)
+            left = (job.lease_until or 0.0) - self.queue.store.steady()
+            attempt.renewed_at -= max(0.0, self.queue.settings.lease - left)
             if (before := self._attempts.get(job.id)) is not None:
                 before.stop("lost")  # and nobody has told it yet
+            if job.state is State.CANCELLING:  # while its lease was looked after
+                attempt.stop("cancel")
             self._attempts[job.id] = attempt
             self._free -= 1
             spawn(self._work(attempt), f"attempt {job.attempt} of job {job.id}")
@@ -168,7 +191,7 @@ class Worker:
             if judged is not None:
                 await self._settle(attempt, judged)
             else:
-                self.queue.hub.forget(attempt.job.id)
+                self.queue.hub.forget(attempt.job)
         finally:
             if self._attempts.get(attempt.job.id) is attempt:
                 del self._attempts[attempt.job.id]
@@ -202,6 +225,7 @@ class Worker:
                 await asyncio.sleep(DISK_RETRY)  # the outcome is kept until the disk takes it
                 continue
             if settled is None:
+                self.queue.hub.forget(attempt.job)
                 log.warning("Attempt %s of job %s had lost its lease", attempt.job.attempt, attempt.job.id)
             elif isinstance(outcome, Failed) and settled.state is not State.RETRYING:
                 log.info("Job %s (%s) %s: %s", settled.id, settled.kind, settled.state, outcome.error["message"])
@@ -242,6 +266,8 @@ class Worker:
         lease = self.queue.settings.lease
         if now - before > lease / 3:  # it was us who stood still: first the leases get their chance
             spawn(self._renew(), "renewing leases after a pause")
+            self._lenient_until = now + lease / 3
+        if now < self._lenient_until:
             return
         for attempt in list(self._attempts.values()):
             # An outcome that waits for the disk is fenced: no harm.
