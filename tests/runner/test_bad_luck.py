@@ -10,14 +10,17 @@ import pytest
 
 from jalebi import Jalebi, JobContext
 from jalebi.errors import StorageUnavailable
+from jalebi.ids import new_id
 from jalebi.jobs import Job, State
 from jalebi.runner import attempt, worker
 from jalebi.runner.rescue import look
 from jalebi.runner.worker import Worker
-from jalebi.store import reads
+from jalebi.store import Store, reads
+from jalebi.store.attempts import Claim
 from tests.store.test_verbs import claim
 from tests.support import eventually, finished, opened, reached
 from tests.targets.quick import quick_shop
+from tests.test_jobs import a_job
 
 
 def worker_of(shop: Jalebi) -> Worker:
@@ -196,3 +199,21 @@ async def test_a_kind_keeps_starting_at_its_rate_where_timers_come_early() -> No
         jobs = [await shop.submit(limited) for _ in range(90)]
         for job in jobs:
             assert (await finished(shop, job)).state is State.COMPLETED
+
+
+async def test_a_disk_that_is_full_at_the_start_only_puts_the_rescue_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    async with Store(url) as store:  # a server that is killed while a job runs
+        job = a_job(id=new_id(store.clock()), kind="flaky", created_at=store.clock())
+        await store.submit([job], max_waiting=10)
+        await store.claim(Claim("gone", 0.0, lambda: 1, lambda: {"flaky": None}, dict))
+    shop = quick_shop(database_url=url)
+    monkeypatch.setattr(Store, "rescue", full)
+    async with opened(shop):
+        rooms = await shop.open()
+        assert (await rooms.queue.get(job.id)).state is State.RUNNING
+        monkeypatch.undo()
+        await look(rooms.queue)
+        assert (await finished(shop, job)).state is State.COMPLETED

@@ -19,9 +19,13 @@ async def rescuing(queue: Queue) -> AsyncIterator[None]:
 
     At the start nobody else can be at work: the store's lock is ours, so the process that held it is dead.
     """
-    rescued = await queue.rescue(everyone=True)
-    if rescued:
-        log.warning("%s attempts of a server that is gone were taken back", len(rescued))
+    try:
+        rescued = await queue.rescue(everyone=True)
+    except StorageUnavailable as problem:  # it can be looked at all the same; their leases end, and the looks find them
+        log.warning("What a server that is gone was running is taken back later: %s", problem)
+    else:
+        if rescued:
+            log.warning("%s attempts of a server that is gone were taken back", len(rescued))
     async with every(EVERY, partial(look, queue), "rescuing jobs"):
         yield
 
