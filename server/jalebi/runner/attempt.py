@@ -96,7 +96,7 @@ class Attempt:
         """Take the newest position; what it leaves out of total and unit stays as it was."""
         if self._ended or self.reason == "lost":  # a thread that the job has left behind, or that of a later attempt
             return
-        now = self.queue.store.clock()
+        now, steady = self.queue.store.clock(), time.monotonic()
         before = self.progress
         if before is not None:
             total = before.total if total is None else total
@@ -106,11 +106,15 @@ class Attempt:
             total=total,
             unit=None if unit is None else clean_text(unit)[:100],
             message=None if message is None else clean_text(message)[:1000],
-            rate=self._measure(time.monotonic(), done),
+            rate=self._measure(steady, done),
             updated_at=now,
         )
         self.unsaved = True
-        self._count(time.monotonic())
+        if self._reports:
+            gap = steady - self._reported_at
+            self._interval = gap if self._reports == 1 else self._interval * (1 - _WEIGHT) + gap * _WEIGHT
+        self._reports += 1
+        self._reported_at = steady
         self.queue.hub.report(self.job, self.progress)
 
     def stalls(self, now: float) -> bool:
@@ -125,13 +129,6 @@ class Attempt:
         self.unsaved = True
         self.queue.hub.report(self.job, self.progress)
         return True
-
-    def _count(self, now: float) -> None:
-        if self._reports:
-            gap = now - self._reported_at
-            self._interval = gap if self._reports == 1 else self._interval * (1 - _WEIGHT) + gap * _WEIGHT
-        self._reports += 1
-        self._reported_at = now
 
     def _measure(self, now: float, done: float) -> float | None:
         if self._sample is None or done < self._sample[1]:
