@@ -24,6 +24,7 @@ test: .venv/ready browser ## Run the tests
 	$(BIN)/pytest --quiet
 
 faults: .venv/ready ## Break things on purpose, with the full numbers; TIER=quick takes some minutes
+	@sh tests/faults/install.sh
 	JALEBI_FAULTS=$(TIER) $(BIN)/pytest --quiet -rA -s -m faults tests/faults
 
 check: .venv/ready ## Lint, type-check and check the import directions
