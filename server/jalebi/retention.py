@@ -27,11 +27,18 @@ class Retention:
         """Purge until nothing is too old or too much; return how many jobs went."""
         total = 0
         try:
-            while purged := await self._some(await self._surplus()):
-                total += purged
+            while went := await self._step(await self._surplus()):
+                total += went
         except StorageUnavailable:  # the store has said so; the next look goes on
             pass
         return total
+
+    async def _step(self, surplus: int) -> int:
+        """Purge what is too old, and the surplus; return how many jobs went, before it is worth measuring again."""
+        went = 0
+        while purged := await self._some(max(0, surplus - went)):
+            went += purged
+        return went
 
     async def _some(self, surplus: int) -> int:
         began = time.monotonic()

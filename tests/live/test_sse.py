@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from jalebi.store import reads
-from jalebi.web import missed, streams
+from jalebi.store import missed, reads
+from jalebi.web import streams
 from tests.live.hearing import Message, check_stream, events, listen, receive
 from tests.support import PATIENCE, Live, eventually
 from tests.web.raw import problem

@@ -13,7 +13,7 @@ import pytest
 from jalebi import Jalebi, JobContext, JobFailed
 from jalebi.jobs import Job, State
 from jalebi.runner import process
-from jalebi.store import reads
+from jalebi.store import missed, reads
 from tests.support import eventually, finished, opened, reached
 from tests.targets import kinds
 
@@ -30,7 +30,7 @@ async def ended(shop: Jalebi, kind: str, **args: Any) -> Job:
 
 async def events(shop: Jalebi, job: Job) -> list[str]:
     rooms = await shop.open()
-    found = await rooms.store.read(lambda connection: reads.events_of(connection, job.id, after=0, limit=1000))
+    found = await rooms.store.read(lambda connection: missed.events_of(connection, job_id=job.id, after=0))
     assert [event.seq for event in found] == list(range(1, len(found) + 1))
     return [event.type for event in found]
 

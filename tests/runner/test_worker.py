@@ -10,7 +10,7 @@ from jalebi import Jalebi, JobContext
 from jalebi.errors import Draining, StorageUnavailable
 from jalebi.jobs import Job, State
 from jalebi.runner.rates import Bucket
-from jalebi.store import reads
+from jalebi.store import missed, reads
 from tests.support import eventually, finished, opened, reached
 from tests.targets import kinds
 
@@ -139,7 +139,7 @@ async def test_an_attempt_that_lost_its_lease_stops_and_what_it_did_is_discarded
         (tmp_path / "flag").touch()
         over = await finished(shop, job)
         assert (over.state, over.attempt) == (State.COMPLETED, 2)
-        events = await rooms.store.read(lambda c: reads.events_of(c, job.id, after=0, limit=100))
+        events = await rooms.store.read(lambda c: missed.events_of(c, job_id=job.id, after=0))
         assert [event.type for event in events] == ["created", "started", "retrying", "queued", "started", "completed"]
 
 

@@ -10,7 +10,7 @@ from jalebi.errors import JobActive, JobFinished, NotFound, QueueFull, StorageUn
 from jalebi.events import Event
 from jalebi.ids import new_id
 from jalebi.jobs import Completed, Failed, Job, Progress, Released, State, failure
-from jalebi.store import Store, reads
+from jalebi.store import Store, missed, reads
 from jalebi.store.attempts import Claim, Nudge, SettleFenced
 from jalebi.store.verbs import Delete, Retry
 from jalebi.store.writer import Op, Tx
@@ -115,7 +115,7 @@ async def test_every_move_leaves_an_event_with_the_next_number(store: Store, clo
     types = ["created", "started", "log", "file", "retrying", "queued", "started", "completed"]
     assert [(event.seq, event.type) for event in heard] == list(enumerate(types, start=1))
     assert [event.number for event in heard] == list(range(1, 9))
-    kept = await store.read(lambda connection: reads.events_of(connection, stored.id, after=0, limit=100))
+    kept = await store.read(lambda connection: missed.events_of(connection, job_id=stored.id, after=0))
     assert [(e.number, e.seq, e.type, e.job.state, e.extra) for e in kept] == [
         (e.number, e.seq, e.type, e.job.state, e.extra) for e in heard
     ]
@@ -265,7 +265,7 @@ async def test_old_log_lines_lose_their_text_but_no_number_is_missing(store: Sto
         await store.record_log(stored.id, 1, "info", f"line {number}", at=clock.now, keep_lines=100)
     lines = await store.read(lambda connection: reads.log_lines(connection, stored.id))
     assert [line.line for line in lines] == list(range(301, 401))
-    kept = await store.read(lambda connection: reads.events_of(connection, stored.id, after=0, limit=1000))
+    kept = await store.read(lambda connection: missed.events_of(connection, job_id=stored.id, after=0))
     assert [event.seq for event in kept] == list(range(1, 403))
     assert kept[2].extra == {"log": {"line": 1, "level": "info", "message": "", "dropped": True}}
 

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from jalebi.web import history, missed
+from jalebi.store import missed
+from jalebi.web import history
 from tests.support import Live
 
 

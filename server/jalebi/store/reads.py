@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, literal_column, or_, select
 from sqlmodel import SQLModel
 
 from jalebi.events import Event
@@ -24,9 +24,10 @@ pulse_t = _tables[str(PulseRow.__tablename__)]
 key_t = _tables[str(KeyRow.__tablename__)]
 meta_t = _tables[str(MetaRow.__tablename__)]
 
-_JOB: Final = [job_t.c[name] for name in JOB_COLUMNS]
-_JOB_BY_ID: Final = select(*_JOB)
-_EVENT: Final = [event_t.c[name] for name in ("number", "seq", "type", "at", "line", "body")]
+#: The columns of a job, and those of an event, in the order in which rows have them.
+JOB: Final = [job_t.c[name] for name in JOB_COLUMNS]
+_JOB_BY_ID: Final = select(*JOB)
+EVENT: Final = [event_t.c[name] for name in ("number", "seq", "type", "at", "line", "body")]
 #: How many finished jobs of a kind tell how long the next one takes.
 SAMPLE: Final = 200
 
@@ -82,7 +83,7 @@ def job(connection: Connection, job_id: str) -> Job | None:
 
 def jobs(connection: Connection, wanted: Filter, *, limit: int, before: str | None = None) -> list[Job]:
     """Return up to `limit` jobs that pass the filter, newest first, older than the job id `before`."""
-    query = select(*_JOB).where(*_conditions(wanted)).order_by(job_t.c.id.desc()).limit(limit)
+    query = select(*JOB).where(*_conditions(wanted)).order_by(job_t.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(job_t.c.id < before)
     return [from_row(row) for row in connection.execute(query)]
@@ -133,45 +134,41 @@ def file(connection: Connection, job_id: str, name: str) -> File | None:
     return None if row is None else File(row.name, row.size, row.media_type, row.path, row.at)
 
 
-def events_of(connection: Connection, job_id: str, *, after: int, limit: int) -> list[Event]:
-    """Return a job's durable events after `seq` = `after`, in order."""
-    query = (
-        select(*_EVENT, *_JOB)
-        .join(job_t, job_t.c.id == event_t.c.job_id)
-        .where(event_t.c.job_id == job_id, event_t.c.seq > after)
-        .order_by(event_t.c.seq)
-        .limit(limit)
-    )
-    return [_event(row) for row in connection.execute(query)]
-
-
 def some(connection: Connection, ids: Sequence[str]) -> list[Job]:
     """Return the jobs of these ids that exist."""
-    return [from_row(row) for row in connection.execute(select(*_JOB).where(job_t.c.id.in_(ids)))]
+    return [from_row(row) for row in connection.execute(select(*JOB).where(job_t.c.id.in_(ids)))]
+
+
+def existing(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Return those of the ids that jobs have."""
+    return set(connection.execute(select(job_t.c.id).where(job_t.c.id.in_(ids))).scalars())
 
 
 def milestones(connection: Connection, job_id: str, *, most: int) -> list[Event]:
     """Return a job's newest durable events, oldest first, its log lines left out."""
     query = (
-        select(*_EVENT, *_JOB)
+        select(*EVENT, *JOB)
         .join(job_t, job_t.c.id == event_t.c.job_id)
         .where(event_t.c.job_id == job_id, event_t.c.line.is_(None))
         .order_by(event_t.c.seq.desc())
         .limit(most)
     )
-    return [_event(row) for row in connection.execute(query)][::-1]
+    return [event_in(row) for row in connection.execute(query)][::-1]
+
+
+def between(after: int, upto: int) -> Select[Any]:
+    """Return the query of all jobs' durable events with `after` < number <= `upto`, in order, each with its job."""
+    return (
+        select(*EVENT, *JOB)
+        .join(job_t, job_t.c.id == event_t.c.job_id)
+        .where(event_t.c.number > after, event_t.c.number <= upto)
+        .order_by(event_t.c.number)
+    )
 
 
 def events(connection: Connection, *, after: int, upto: int, limit: int) -> list[Event]:
     """Return the durable events of all jobs with `after` < number <= `upto`, in order."""
-    query = (
-        select(*_EVENT, *_JOB)
-        .join(job_t, job_t.c.id == event_t.c.job_id)
-        .where(event_t.c.number > after, event_t.c.number <= upto)
-        .order_by(event_t.c.number)
-        .limit(limit)
-    )
-    return [_event(row) for row in connection.execute(query)]
+    return [event_in(row) for row in connection.execute(between(after, upto).limit(limit))]
 
 
 def last_number(connection: Connection) -> int:
@@ -245,7 +242,7 @@ def durations(connection: Connection, kind: str) -> list[float]:
 
 def longest_running(connection: Connection, *, limit: int) -> list[Job]:
     """Return the active jobs that started first."""
-    query = select(*_JOB).where(job_t.c.state.in_(["running", "cancelling"])).order_by(job_t.c.started_at).limit(limit)
+    query = select(*JOB).where(job_t.c.state.in_(["running", "cancelling"])).order_by(job_t.c.started_at).limit(limit)
     return [from_row(row) for row in connection.execute(query)]
 
 
@@ -253,7 +250,7 @@ def finished_recently(connection: Connection, *, limit: int) -> list[Job]:
     """Return the newest jobs that are over, by id."""
     found: list[Job] = []
     for state in sorted(TERMINAL):
-        query = select(*_JOB).where(job_t.c.state == state.value).order_by(job_t.c.id.desc()).limit(limit)
+        query = select(*JOB).where(job_t.c.state == state.value).order_by(job_t.c.id.desc()).limit(limit)
         found.extend(from_row(row) for row in connection.execute(query))
     return sorted(found, key=lambda one: one.finished_at or 0.0, reverse=True)[:limit]
 
@@ -296,6 +293,7 @@ def _log_line(row: Row[*tuple[Any, ...]]) -> LogLine:
     return LogLine(row.line, row.at, log["level"], log["message"])
 
 
-def _event(row: Row[*tuple[Any, ...]]) -> Event:
-    number, seq, type_, at, line, body = row[: len(_EVENT)]
-    return event_from(from_row(row[len(_EVENT) :]), number, seq, type_, at, line, body)
+def event_in(row: Row[*tuple[Any, ...]], job: Job | None = None) -> Event:
+    """Return the event in a row of EVENT, of `job` as it is now; where none is given, the row goes on with JOB."""
+    number, seq, type_, at, line, body = row[: len(EVENT)]
+    return event_from(job or from_row(row[len(EVENT) :]), number, seq, type_, at, line, body)

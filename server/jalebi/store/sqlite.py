@@ -223,7 +223,7 @@ class Store:
 
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """Return those of the ids that jobs have."""
-        return await self.read(lambda connection: {job.id for job in reads.some(connection, ids)})
+        return await self.read(lambda connection: reads.existing(connection, ids))
 
     # The verbs. Each returns once its transaction is on disk.
 

@@ -13,8 +13,7 @@ from jalebi.errors import MalformedRequest, NotFound
 from jalebi.events import TERMINAL_TYPES, Event, Hello, Reset, Snapshot, cursor_number
 from jalebi.hub import Lagged, Mailbox
 from jalebi.hub import Message as News
-from jalebi.store import reads
-from jalebi.web import missed
+from jalebi.store import missed, reads
 from jalebi.web.frames import Message
 from jalebi.web.rooms import Rooms
 

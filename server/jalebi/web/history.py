@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jalebi.events import cursor_text, event_wire
-from jalebi.store import reads
-from jalebi.web import missed, streams
+from jalebi.store import missed, reads
+from jalebi.web import streams
 from jalebi.web.answers import json_answer
 from jalebi.web.bodies import filter_of, known_parameters, limit_of, whole
 from jalebi.web.following import cursor_given
