@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,21 +123,30 @@ async def reached(shop: Jalebi, job: Job, state: State) -> Job:
     return await eventually(there)
 
 
+def start(
+    *arguments: str, cwd: Path, stderr: Any, life: float, prefix: Sequence[str] = (), env: dict[str, str] | None = None
+) -> tuple["subprocess.Popen[str]", threading.Timer]:
+    """Start a command of `jalebi`, behind another command if need be; the timer kills it after `life` seconds."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("JALEBI_")}
+    process = subprocess.Popen(
+        [*prefix, sys.executable, "-m", "jalebi", *arguments],
+        cwd=cwd,
+        env=clean | (env or {}),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+    watchdog = threading.Timer(life, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    return process, watchdog
+
+
 class ServerProcess:
     """A `jalebi serve` (or another command of it) in a process of its own."""
 
     def __init__(self, *arguments: str, cwd: Path, env: dict[str, str] | None = None) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("JALEBI_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jalebi", *arguments],
-            cwd=cwd,
-            env=clean | (env or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._watchdog = threading.Timer(120, self.process.kill)
-        self._watchdog.start()
+        self.process, self._watchdog = start(*arguments, cwd=cwd, env=env, stderr=subprocess.PIPE, life=120)
         self.errors: list[str] = []
         self._reader = threading.Thread(target=self._read_errors, daemon=True)
         self._reader.start()

@@ -6,9 +6,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -22,6 +19,7 @@ import httpx2
 
 from jalebi.jobs import TERMINAL
 from tests.faults.shop import FOLDER, PARENT
+from tests.support import start
 
 SHOP: Final = Path(__file__).with_name("shop.py")
 LONG: Final = os.environ.get("JALEBI_FAULTS") == "long"
@@ -66,23 +64,15 @@ class Server:
         self, folder: Path, target: str, *, prefix: Sequence[str] = (), env: dict[str, str] | None = None
     ) -> None:
         (folder / "locks").mkdir(exist_ok=True)
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("JALEBI_")}
-        serve = [sys.executable, "-m", "jalebi", "serve", f"{SHOP}:{target}", "--port", "0"]
+        serve = ["serve", f"{SHOP}:{target}", "--port", "0", "--database", f"sqlite:///{folder / 'jobs.db'}"]
+        ours = {FOLDER: str(folder), PARENT: str(os.getpid())}
         self.log = folder / "server.log"
         self.url = ""
         self.began = time.monotonic()
         with self.log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [*prefix, *serve, "--database", f"sqlite:///{folder / 'jobs.db'}"],
-                cwd=folder,
-                env=clean | {FOLDER: str(folder), PARENT: str(os.getpid())} | (env or {}),
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
+            self.process, self._watchdog = start(
+                *serve, prefix=prefix, cwd=folder, env=ours | (env or {}), stderr=errors, life=LIFE
             )
-        self._watchdog = threading.Timer(LIFE, self.process.kill)
-        self._watchdog.daemon = True
-        self._watchdog.start()
 
     @property
     def pid(self) -> int:

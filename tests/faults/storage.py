@@ -24,6 +24,7 @@ import httpx2
 import pytest
 
 from jalebi.jobs import TERMINAL
+from tests.support import start
 
 #: Seconds that a server may live, and that anything may take that is waited for.
 LIFE: Final = 300.0
@@ -88,23 +89,14 @@ class Server:
     ) -> None:
         shop = place / f"shop_{broken or 'sound'}.py"
         shop.write_text(SHOP + (BROKEN[broken] if broken else ""))
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("JALEBI_")}
-        serve = [sys.executable, "-m", "jalebi", "serve", str(shop), "--port", "0"]
-        self.process = subprocess.Popen(
-            [*prefix, *serve, "--database", f"sqlite:///{disk / 'jobs.db'}"],
-            cwd=place,
-            env=clean | (env or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        serve = ["serve", str(shop), "--port", "0", "--database", f"sqlite:///{disk / 'jobs.db'}"]
+        self.process, self._watchdog = start(
+            *serve, prefix=prefix, cwd=place, env=env, stderr=subprocess.PIPE, life=LIFE
         )
         self.url = ""
         self.log: list[tuple[float, str]] = []  # when it came, by the steady clock, and the line
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        self._watchdog = threading.Timer(LIFE, self.process.kill)
-        self._watchdog.daemon = True
-        self._watchdog.start()
 
     @property
     def pid(self) -> int:

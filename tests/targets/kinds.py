@@ -225,6 +225,16 @@ def perish(ctx: JobContext, how: str, path: str = "") -> Any:
             Path(path).touch()
             while True:
                 time.sleep(len(held) * 1e-12)
+        case "leave others":
+            return [start_sleeper(group) for group in ("same", "own", "orphan")]
+        case _:
+            copy_oneself(how)
+    return how
+
+
+def copy_oneself(how: str) -> None:
+    """Fork, and end: after a copy that crashes, or before one that holds what it got."""
+    match how:
         case "crash a copy":
             if copy := os.fork():
                 os.waitpid(copy, 0)
@@ -236,9 +246,6 @@ def perish(ctx: JobContext, how: str, path: str = "") -> Any:
                 time.sleep(5)
                 os._exit(0)
             os._exit(5)
-        case "leave others":
-            return [start_sleeper(group) for group in ("same", "own", "orphan")]
-    return how
 
 
 def start_sleeper(group: str) -> int:
