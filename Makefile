@@ -5,7 +5,7 @@ CONSTRAINTS := $(if $(CI),-c .ci/constraints.txt)
 
 TIER ?= long
 
-.PHONY: help run test faults check bench browser screenshots clean
+.PHONY: help run test faults check bench browser firefox screenshots clean
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
@@ -38,6 +38,9 @@ bench: .venv/ready ## Measure this machine and print ratios
 
 screenshots: .venv/ready browser ## Make the README's pictures from the running product
 	$(BIN)/python docs/screenshots.py
+
+firefox: .venv/ready ## Look at every page in Firefox, where it is installed
+	@$(BIN)/python -m tests.browser.firefox
 
 clean: ## Remove what was installed and built
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache

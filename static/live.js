@@ -1,66 +1,57 @@
-// The page's WebSocket on top of hx-ws, which swaps the HTML that comes: here are the resume cursor, bars, flow control,
-// and the state of the connection. It must run before htmx starts (when the page is parsed), or misses its first event.
-(() => {
+// The page's WebSocket on top of hx-ws, which swaps the HTML that comes: here are the resume cursor, the bars, and flow
+// control. It must run before htmx starts (when the page is parsed), or misses its first event. link.js, beside it, says
+// how the connection is.
+const live = (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
-  if (!$("#live")) return; // the page of the login
   const now = () => performance.now();
-  const STALE = 10_000; // ms without a frame after which the page says that it may be wrong
-  const DEAD = 12_500; // ms without a frame after which a socket is given up, whatever it says of itself
-  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-  let connection = null;
-  let up = false, everUp = false, last = now(), lastAt = new Date(); // hello came: on this socket, on any; the last frame
-  let beat = 5000, tried = now(), fetching = false;
+  const state = { up: false, everUp: false, paused: false, beat: 5000, last: now(), lastAt: new Date(), tried: now(), tries: 0 };
+  if (!$("#live")) return null; // the page of the login
+  let connection = null, fetching = false;
 
-  // The state comes from one clock, the time since the last frame: a half-open connection fires no event.
-  function show() {
-    const quiet = now() - last;
-    const state = up && quiet < 1.6 * beat ? "live" : quiet < STALE ? "reconnecting" : "stale";
-    const chip = $("[data-live]");
-    const text = { live: "Live", reconnecting: everUp ? "Reconnecting…" : "Connecting…", stale: "Not connected" }[state];
-    if ($("#chip-text").textContent !== text) $("#chip-text").textContent = text;
-    if (chip.dataset.live === state) return;
-    const back = everUp && state === "live" && chip.dataset.live !== "live";
-    chip.dataset.live = state;
-    document.body.toggleAttribute("data-old", state !== "live" && everUp);
-    const banner = $("#banner");
-    banner.hidden = state !== "stale";
-    const since = clock.format(lastAt);
-    banner.textContent = banner.hidden ? "" : `Not connected since ${since}; what you see may be out of date. Trying again…`;
-    if (back) $("#say").textContent = `Live again at ${clock.format(new Date())}`;
-  }
-
-  function watch() {
-    if (!document.hidden && now() - last > DEAD && now() - tried > DEAD) remount();
-    show();
-  }
-
-  // hx-ws has no reconnect(): aborting makes a dead socket inert, a new owner element connects anew.
-  function remount() {
-    tried = now();
-    up = false;
-    const owner = $("#live"), next = owner.cloneNode();
-    next.removeAttribute("data-htmx-powered");
+  // Ends the socket for good, whatever it says of itself: hx-ws has no close(), but aborting makes it inert.
+  function hangUp() {
+    state.up = false;
     clearTimeout(connection?.timer);
     connection?.abortController?.abort();
     connection?.socket?.close();
+  }
+
+  // Connects anew, by a new owner element.
+  function remount() {
+    if (state.paused) return;
+    state.tried = now();
+    hangUp();
+    const owner = $("#live"), next = owner.cloneNode();
+    next.removeAttribute("data-htmx-powered");
     owner.replaceWith(next);
     htmx.process(next);
   }
 
-  // Fetches what the page shows anew, and lets the socket go on from there.
-  async function refresh(address = location.href) {
-    if (fetching) return;
+  // Fetches what the page shows anew; true where that went well. A session that is over leads to the login (HX-Redirect).
+  async function fetchAnew(address = location.href) {
+    if (fetching) return false;
     fetching = true;
+    let well = false;
+    const note = (event) => { well ||= event.detail.ctx?.response?.status < 500; };
+    addEventListener("htmx:after:request", note);
     try {
       await htmx.ajax("GET", address, { target: "#main", select: "#main", swap: "outerMorph" });
     } catch {
       await new Promise((done) => setTimeout(done, 1000)); // the server is gone again; the socket will tell
     }
+    removeEventListener("htmx:after:request", note);
     fetching = false;
+    return well;
+  }
+
+  // The same, and lets the socket go on from there.
+  async function refresh(address) {
+    await fetchAnew(address);
     remount();
   }
 
-  addEventListener("htmx:ws:before:connection", (event) => { connection = event.detail.connection; tried = now(); });
+  const tell = () => document.dispatchEvent(new CustomEvent("jalebi:link"));
+  addEventListener("htmx:ws:before:connection", (event) => { connection = event.detail.connection; state.tried = now(); state.tries++; });
   addEventListener("htmx:ws:after:connection", (event) => {
     const rows = {};
     for (const row of document.querySelectorAll("main [data-job][data-v]")) rows[row.dataset.job] = +row.dataset.v;
@@ -69,26 +60,33 @@
     event.detail.connection.socket.send(JSON.stringify({ after: $("#main").dataset.after, rows, line, trouble }));
   });
   addEventListener("htmx:ws:close", (event) => {
-    up = false;
-    show();
+    state.up = false;
+    tell();
     // After these hx-ws does not try again.
     const code = event.detail.code;
-    if (code === 1000 || code === 1008 || code >= 4000) setTimeout(() => up || fetching || remount(), 2000);
+    if (code === 1000 || code === 1008 || code >= 4000) setTimeout(() => state.up || fetching || remount(), 2000);
   });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) last = now(); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) state.last = now(); });
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 
   addEventListener("htmx:ws:before:message:incoming", (event) => {
+    if (state.paused) return event.preventDefault(); // what was on its way when the reader paused
     const message = JSON.parse(event.detail.message.data);
-    last = now();
-    lastAt = new Date();
-    if (message.cursor) $("#main").dataset.after = message.cursor;
+    state.last = now();
+    state.lastAt = new Date();
     if (message.k === "html") return; // htmx swaps it
     event.preventDefault();
-    if (message.k === "hello") { beat = message.beat * 1000; up = everUp = true; show(); }
+    if (message.k === "hello") { state.beat = message.beat * 1000; state.up = state.everUp = true; state.tries = 0; tell(); }
     if (message.k === "bars") bars(message);
     if (message.k === "new") pill(message.n);
     if (message.k === "resync") refresh();
+  });
+  // The cursor moves on only once its fragments are in the page.
+  addEventListener("htmx:ws:after:message:incoming", (event) => {
+    const message = JSON.parse(event.detail.message.data);
+    if (message.k !== "html") return;
+    if (message.cursor) $("#main").dataset.after = message.cursor;
+    seen(message.f);
   });
 
   // An older fragment never takes the place of a newer one, and no line of a log comes twice.
@@ -107,10 +105,13 @@
   // Bars: the newest value of each is kept until the next frame is painted; then the server may send more.
   const waiting = new Map();
   let frame = 0, painting = 0;
-  function bars(message) {
-    frame = message.f;
-    for (const bar of message.bars) waiting.set(bar[0], bar);
+  function seen(number) {
+    frame = Math.max(frame, number);
     painting ||= requestAnimationFrame(paint);
+  }
+  function bars(message) {
+    for (const bar of message.bars) waiting.set(bar[0], bar);
+    seen(message.f);
   }
   function paint() {
     painting = 0;
@@ -123,6 +124,7 @@
       write($("[data-reached]", row), reached);
       write($("[data-note]", row), note);
       if (row.hasAttribute("data-stalled") !== stalled) row.toggleAttribute("data-stalled", stalled);
+      document.dispatchEvent(new CustomEvent("jalebi:bar", { detail: { id, value, reached } }));
     }
     waiting.clear();
     if (connection?.socket?.readyState === 1) connection.socket.send(JSON.stringify({ seen: frame }));
@@ -137,15 +139,5 @@
     link.hidden = !count;
     link.textContent = `${count} new ${count === 1 ? "job" : "jobs"} — show`;
   }
-  document.addEventListener("click", async (event) => {
-    const link = event.target.closest("#pill");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || link.href !== location.href) return;
-    event.preventDefault();
-    await refresh();
-    scrollTo({ top: 0 });
-    $("[data-list] a")?.focus({ preventScroll: true });
-  });
-
-  setInterval(watch, 500);
-  show();
+  return { state, hangUp, remount, refresh, fetchAnew };
 })();

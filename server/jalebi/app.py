@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jalebi.background import log
-from jalebi.errors import UsageError
+from jalebi.errors import StorageUnavailable, UsageError
 from jalebi.kinds import Isolation, OnStall, Shop
 from jalebi.settings import Settings
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
     from jalebi.jobs import Job
     from jalebi.runner.worker import Worker
+    from jalebi.store import Store
     from jalebi.web.rooms import Rooms
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: Seconds between two writings of what the charts show.
+TREND_EVERY = 10.0
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -144,6 +147,7 @@ class Jalebi(Shop):
     async def _open(self, stack: AsyncExitStack) -> "Rooms":
         # Imported here and not above: child processes import this module for their kinds only.
         from jalebi.background import every
+        from jalebi.bulk import Bulk
         from jalebi.feed import Feed
         from jalebi.files import Files, folder_for
         from jalebi.hub import Hub
@@ -167,17 +171,21 @@ class Jalebi(Shop):
         hub = Hub(settings.max_backlog, settings.max_backlog_bytes)
         stack.callback(hub.close)
         queue = Queue(store, hub, self.kinds, settings, files)
-        await stack.enter_async_context(Feed(store, hub))
+        feed = await stack.enter_async_context(Feed(store, hub))
         await stack.enter_async_context(every(3600.0, lambda: files.sweep(store.existing), "sweeping uploads"))
         await stack.enter_async_context(rescuing(queue))
         await stack.enter_async_context(every(RETENTION_EVERY, Retention(queue).sweep, "purging old jobs"))
+        stack.push_async_callback(_last_trends, store)
+        await stack.enter_async_context(every(TREND_EVERY, store.record_trends, "writing trends"))
         frames = Frames(store.epoch)
         # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
-        self._rooms = rooms = Rooms(settings, store, hub, queue, files, self.kinds, frames)
+        self._rooms = rooms = Rooms(
+            settings, store, hub, queue, files, self.kinds, frames, Bulk(queue), feed, opened_at=store.clock()
+        )
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))
         if settings.workers:
-            self._worker = await stack.enter_async_context(Worker(queue, self.target).running())
+            rooms.worker = self._worker = await stack.enter_async_context(Worker(queue, self.target).running())
         return rooms
 
     async def drain(self) -> None:
@@ -214,3 +222,8 @@ class Jalebi(Shop):
         if scope["type"] != "lifespan":
             scope.setdefault("state", {})["rooms"] = await self.open()
         await self._starlette(scope, receive, send)
+
+
+async def _last_trends(store: "Store") -> None:
+    with suppress(StorageUnavailable):
+        await store.record_trends(everything=True)

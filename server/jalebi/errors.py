@@ -13,7 +13,7 @@ JalebiError
     ├── Forbidden           403
     ├── NotFound            404
     ├── MethodNotAllowed    405
-    ├── JobNotFinished, JobFailedProblem, JobCancelledProblem, JobFinished, JobActive    409
+    ├── JobNotFinished, JobFailedProblem, JobCancelledProblem, JobFinished, JobActive, BulkGrew    409
     ├── BodyTooLarge        413
     ├── UnsupportedMediaType  415
     ├── RangeTooFar         416
@@ -140,6 +140,12 @@ class JobActive(Problem):
     """The job is not over, so it can't be retried or deleted."""
 
     status, type, title = HTTPStatus.CONFLICT, "job-active", "The job is active"
+
+
+class BulkGrew(Problem):
+    """A bulk action would touch more jobs than its caller expects; carries how many."""
+
+    status, type, title = HTTPStatus.CONFLICT, "bulk-grew", "More jobs match than expected"
 
 
 class BodyTooLarge(Problem):

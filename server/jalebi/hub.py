@@ -37,6 +37,17 @@ class Lagged(Exception):
     """The mailbox overflowed and lost what it held; the store has it."""
 
 
+@dataclass(slots=True)
+class Losses:
+    """What readers did not get, counted: positions that a newer one has replaced, those that had no room, and mailboxes
+    that overflowed (their events are in the store).
+    """
+
+    conflated: int = 0
+    dropped: int = 0
+    overflowed: int = 0
+
+
 class Mailbox:
     """What waits for one reader. `async for` yields batches: the events in order, then each job's newest progress.
 
@@ -44,7 +55,10 @@ class Mailbox:
     to a reader that is too slow, and `slow` says so. Any other overflow is a burst, which nobody could have taken.
     """
 
-    def __init__(self, wants: Callable[[Job], bool], seqs: Mapping[str, int], room: int, most_bytes: int) -> None:
+    def __init__(
+        self, wants: Callable[[Job], bool], seqs: Mapping[str, int], room: int, most_bytes: int, losses: Losses
+    ) -> None:
+        self._losses = losses
         self._wants = wants
         self._seqs = seqs
         self._room = room
@@ -58,7 +72,6 @@ class Mailbox:
         self._filled = asyncio.Event()
         self._lagged = False
         self._closed = False
-        self.dropped = 0
 
     def put(self, event: Event, size: int) -> None:
         """Take an event that the reader wants, `size` bytes large without its job's args; older progress gives way."""
@@ -72,6 +85,7 @@ class Mailbox:
         # A single event always has room: its reader could never get past it.
         if self._events and (len(self._events) >= self._room or self._bytes + size > self._most_bytes):
             self._lagged, self.slow = True, self.busy
+            self._losses.overflowed += 1
             self._empty()
             self._progress.clear()
         else:
@@ -102,8 +116,10 @@ class Mailbox:
         """Take a job's newest progress in place of an older one."""
         if self._lagged or not self._wants(job):
             return
-        if len(self._progress) >= PROGRESS_ROOM and job.id not in self._progress:
-            self.dropped += 1
+        if job.id in self._progress:
+            self._losses.conflated += 1
+        elif len(self._progress) >= PROGRESS_ROOM:
+            self._losses.dropped += 1
             return
         self._progress[job.id] = (job, progress)
         self._filled.set()
@@ -158,6 +174,7 @@ class Hub:
         self.purges = 0  # how many jobs were deleted; the last of them by id
         self._purged: deque[str] = deque(maxlen=ROOM)
         self.closed = False
+        self.losses = Losses()
 
     @property
     def readers(self) -> int:
@@ -169,7 +186,7 @@ class Hub:
         self, job_id: str | None = None, *, wants: Callable[[Job], bool] = lambda _: True, room: int | None = None
     ) -> Iterator[Mailbox]:
         """Open a mailbox for one job, or for all that `wants` accepts."""
-        mailbox = Mailbox(wants, self._seqs, room or self._room, self._most_bytes)
+        mailbox = Mailbox(wants, self._seqs, room or self._room, self._most_bytes, self.losses)
         boxes = self._all if job_id is None else self._by_job.setdefault(job_id, set())
         boxes.add(mailbox)
         if self.closed:

@@ -27,6 +27,11 @@ def new_id(at: float | None = None) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def id_time(value: str) -> float:
+    """Return the Unix time in a UUIDv7."""
+    return int(value[:8] + value[9:13], 16) / 1000
+
+
 def _forget() -> None:
     """Drop what is left of the page: a copy of the process must not give the same ids."""
     global _random

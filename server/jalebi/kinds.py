@@ -19,6 +19,8 @@ OnStall = Literal["mark", "warn", "cancel", "retry"]
 _ON_STALL: Final = ("mark", "warn", "cancel", "retry")
 _ISOLATIONS: Final = ("loop", "process", "thread")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
+#: What the names of the house's own kinds begin with.
+OWN: Final = "jalebi."
 _RATE: Final = re.compile(r"(\d+)/([smh])")
 _RATE_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -129,6 +131,7 @@ class Kinds:
 
     def __init__(self) -> None:
         self._by_name: dict[str, Kind] = {}
+        self._own: dict[str, Kind] = {}  # of the house itself: nobody submits them by name
 
     def register(self, function: Callable[..., Any], options: Mapping[str, Any]) -> Kind:
         """Make `function` a kind. Raises KindError where its name is taken or an option is wrong."""
@@ -139,8 +142,22 @@ class Kinds:
         kind = Kind(name=name, function=function, isolation=isolation, **chosen)
         if name in self._by_name:
             raise KindError(f"There are two kinds named {name!r}.")
+        if name.startswith(OWN):
+            raise KindError(f"{name!r} can't be a kind: names that begin with {OWN!r} are taken.")
         self._by_name[name] = kind
         return kind
+
+    def add_own(self, kind: Kind) -> None:
+        """Add a kind of the house, in place of an earlier one of that name."""
+        self._own[kind.name] = kind
+
+    def own(self) -> list[Kind]:
+        """Return the kinds of the house."""
+        return list(self._own.values())
+
+    def known(self, name: str) -> Kind:
+        """Return the kind of that name, the house's too. Raises UnknownKind."""
+        return self._own.get(name) or self.named(name)
 
     def named(self, name: str) -> Kind:
         """Return the kind of that name. Raises UnknownKind."""

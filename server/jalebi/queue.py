@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from jalebi.background import log
-from jalebi.errors import Draining, NotFound, ValidationFailed
+from jalebi.errors import Draining, NotFound, UnknownKind, ValidationFailed
 from jalebi.events import Outlook
 from jalebi.files import Files
 from jalebi.hub import Hub
@@ -16,7 +16,7 @@ from jalebi.ids import new_id
 from jalebi.jobs import ACTIVE, Job, Outcome, Progress, State, backoff, failure
 from jalebi.kinds import Kind, Kinds
 from jalebi.settings import Settings
-from jalebi.store import Store, reads
+from jalebi.store import Store, reads, search
 from jalebi.store.attempts import Claim
 from jalebi.store.verbs import Keyed, Submitted, gone, key_reused
 
@@ -84,10 +84,14 @@ class Queue:
         submitted = await self._store(order, keyed)
         return submitted.jobs[0], submitted.replayed
 
-    async def _store(self, order: Order, keyed: Keyed | None) -> Submitted:
+    async def submit_own(self, order: Order) -> Job:
+        """Store a job of one of the house's own kinds."""
+        return (await self._store(order, None, self.kinds.known(order.kind))).jobs[0]
+
+    async def _store(self, order: Order, keyed: Keyed | None, kind: Kind | None = None) -> Submitted:
         if self.draining:
             raise Draining("The server is shutting down; submit again in a moment.", headers={"Retry-After": "5"})
-        kind = self.kinds.named(order.kind)
+        kind = kind or self.kinds.named(order.kind)
         job = self._new(kind, order, kind.validate(order.args))
         kept = False
         try:
@@ -127,6 +131,18 @@ class Queue:
         await asyncio.to_thread(self.files.drop_jobs, purged)
         return len(purged)
 
+    async def pause(self, queue: str) -> None:
+        """Start no more jobs of a queue; those that run go on."""
+        await self.store.rule(queue, paused=True)
+
+    async def resume(self, queue: str) -> None:
+        """Start jobs of a paused queue again."""
+        await self.store.rule(queue, paused=False)
+
+    async def limit(self, queue: str, most: int | None) -> None:
+        """Let at most so many jobs of a queue run at once, over all workers; None for any number."""
+        await self.store.rule(queue, max_running=most)
+
     async def get(self, job_id: str) -> Job:
         """Return a job with its live progress. Raises NotFound."""
         job = await self.store.read(lambda connection: reads.job(connection, job_id))
@@ -152,7 +168,7 @@ class Queue:
         """Return a page of jobs, newest first, and the id to go on from, or None on the last page."""
 
         def query(connection: Connection) -> list[tuple[Job, Outlook]]:
-            found = reads.jobs(connection, wanted, limit=limit + 1, before=before)
+            found = search.find(connection, wanted, limit=limit + 1, before=before).jobs
             return list(zip(found, self._outlooks(connection, found), strict=True))
 
         found = await self.store.read(query)
@@ -212,7 +228,10 @@ class Queue:
 
     def delay(self, job: Job) -> float:
         """Return the seconds to wait after a job's present attempt has failed."""
-        policy = self.kinds.named(job.kind).backoff if job.kind in self.kinds else BACKOFF
+        try:
+            policy = self.kinds.known(job.kind).backoff
+        except UnknownKind:
+            policy = BACKOFF
         try:
             seconds = backoff(policy, max(1, job.tries))
         except Exception as error:  # a kind's own callable: it must not stop a rescue, nor the server's start

@@ -83,7 +83,7 @@ async def test_a_page_of_a_job_that_somebody_deletes_says_so(reader: Reader) -> 
     page = await reader.open(f"/jobs/{job}")
     with reader.kitchen.api() as client:
         assert client.delete(f"/v1/jobs/{job}").status_code == 204
-    await expect(page.get_by_role("heading", name="There is no such resource")).to_be_visible()
+    await expect(page.get_by_role("heading", name="There is no such job")).to_be_visible()
     reader.seen.complaints.clear()  # the browser reports the 404 that the page asked for
 
 

@@ -11,27 +11,21 @@ from starlette.routing import Mount
 
 from tests.browser import shop as kinds
 from tests.browser.conftest import Kitchen, Reader, watch
+from tests.browser.every import every_page
 from tests.browser.test_jobs_list import moved, row
 from tests.support import serving
 
-PAGES = ["/", "/jobs", "/jobs?state=failed&q=nothing", "/kinds", "/kinds/order", "/queues", "/workers"]
-
-
-async def all_pages(reader: Reader) -> list[str]:
-    """Return the path of every page, that of a job in each kind of state among them."""
-    done, failed = reader.kitchen.submit("stir", args={"turns": 3}), reader.kitchen.submit("spill")
-    await reader.kitchen.job(done)
-    await reader.kitchen.job(failed)
-    runs = reader.kitchen.submit("stir", args={"title": "a fairly long title " * 9}, tags=["tenant:7"])
-    later = reader.kitchen.submit("nap", delay=900)
-    return [*PAGES, *(f"/jobs/{job}" for job in (done, failed, runs, later)), f"/jobs/{done}/delete"]
-
 
 async def test_no_page_complains_and_each_says_once_how_live_it_is(reader: Reader) -> None:
-    for path in await all_pages(reader):
+    await reader.page.add_init_script(
+        "addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))"
+    )
+    for path in await every_page(reader.kitchen):
         page = await reader.open(path)
         await expect(page.locator("[data-live]")).to_have_count(1)
         await expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        await expect(page.get_by_role("main")).to_have_count(1)
+        await expect(page.get_by_role("navigation", name="Pages")).to_have_count(1)
     assert reader.seen.complaints == []
 
 
@@ -40,23 +34,23 @@ async def sideways(page: Page) -> int:
     return int(await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-@pytest.mark.parametrize("width", [320, 390])
-async def test_on_a_phone_no_page_scrolls_sideways(reader: Reader, width: int) -> None:
-    await reader.page.set_viewport_size({"width": width, "height": 844})
-    for path in await all_pages(reader):
+#: What a finger has to hit; a link in a sentence is as high as its line.
+TARGETS = ", ".join(
+    f"{target}:visible"
+    for target in ("button", ".button", "nav a", "input", "select", "summary", "label:has(input[type=radio])")
+)
+SMALL = """all => all.filter((one) => !["checkbox", "radio"].includes(one.type))
+    .filter((one) => one.getBoundingClientRect().height < 43.9).map((one) => one.outerHTML.slice(0, 120))"""
+
+
+async def test_on_a_phone_nothing_scrolls_sideways_and_every_control_is_big_enough(reader: Reader) -> None:
+    for path in await every_page(reader.kitchen):
+        await reader.page.set_viewport_size({"width": 390, "height": 844})
         page = await reader.open(path)
         assert await sideways(page) <= 0, path
-
-
-async def test_on_a_phone_every_control_is_big_enough_for_a_finger(reader: Reader) -> None:
-    await reader.page.set_viewport_size({"width": 390, "height": 844})
-    for path in await all_pages(reader):
-        page = await reader.open(path)
-        heights = await page.locator("button:visible, .button:visible, nav a:visible, input:visible").evaluate_all(
-            "all => all.filter(one => one.type !== 'checkbox')"
-            ".map(one => [one.textContent, one.getBoundingClientRect().height])"
-        )
-        assert [name for name, height in heights if height < 43.9 and name != "Follow the end"] == [], path
+        assert await page.locator(TARGETS).evaluate_all(SMALL) == [], path
+        await page.set_viewport_size({"width": 320, "height": 844})
+        assert await sideways(page) <= 0, path
 
 
 async def background(page: Page) -> tuple[int, ...]:
@@ -93,6 +87,34 @@ async def test_without_scripts_pages_render_and_forms_post(chromium: Browser, ki
         await row(page, job).get_by_role("button", name="Retry").click()
         await expect(page).to_have_url(f"{kitchen.url}/jobs")
         await expect(row(page, job)).to_have_attribute("data-state", "running")
+        await expect(page.get_by_text("Started over.")).to_be_visible()
+        await page.goto(f"{kitchen.url}/jobs/{job}")
+        await page.get_by_role("button", name="Cancel", exact=True).click()
+        await kitchen.job(job)
+        await page.goto(f"{kitchen.url}/jobs/{job}/delete")
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_text("The job is deleted.")).to_be_visible()
+        await expect(row(page, job)).to_have_count(0)
+    finally:
+        await context.close()
+
+
+async def test_without_scripts_every_page_renders_and_has_no_button_that_does_nothing(
+    chromium: Browser, kitchen: Kitchen
+) -> None:
+    context = await chromium.new_context(java_script_enabled=False)
+    try:
+        page = (await watch(context, kitchen)).page
+        for path in await every_page(kitchen):
+            answer = await page.goto(kitchen.url + path)
+            assert answer is not None
+            assert answer.status == 200, path
+            await expect(page.get_by_role("heading", level=1)).to_be_visible()
+            idle = page.locator("button:not(form button):not([form]):visible")
+            assert await idle.all_text_contents() == [], path
+        await page.goto(f"{kitchen.url}/jobs")
+        await page.get_by_role("link", name="Help").click()
+        await expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     finally:
         await context.close()
 

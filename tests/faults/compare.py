@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from jalebi.events import Event
 from jalebi.jobs import MOVES, Job, State
-from jalebi.store import reads
+from jalebi.store import reads, search
+from jalebi.store.fingerprints import fingerprint
 from tests.faults.model import ACTIVE, KINDS, Known, Model
 
 _ALL: Final = 10**6
@@ -31,6 +32,8 @@ class Tables:
     counts: dict[str, int]
     places: dict[str, int]
     pulse: Sequence[tuple[int, int, int, int, int]]
+    marks: dict[str, str]
+    faults: dict[str, tuple[int, int]]
     keys: dict[str, tuple[str, list[str], float]]
     floor: int
 
@@ -41,7 +44,7 @@ def everything(connection: Connection) -> Tables:
     def rows(statement: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.exec_driver_sql(statement)]
 
-    jobs = {job.id: job for job in reads.jobs(connection, reads.Filter(), limit=_ALL)}
+    jobs = {job.id: job for job in search.find(connection, reads.Filter(), limit=_ALL).jobs}
     number = reads.last_number(connection)
     return Tables(
         jobs=jobs,
@@ -54,6 +57,8 @@ def everything(connection: Connection) -> Tables:
         counts=reads.counts(connection),
         places=reads.positions(connection, list(jobs)),
         pulse=reads.pulse(connection, since=0),
+        marks=dict(rows("SELECT id, fingerprint FROM job WHERE fingerprint IS NOT NULL")),
+        faults={mark: (total, failed) for mark, total, failed in rows("SELECT fingerprint, total, failed FROM fault")},
         keys={
             key: (fingerprint, json.loads(ids), at)
             for key, fingerprint, ids, at in rows("SELECT key, fingerprint, jobs, at FROM idempotency")
@@ -157,6 +162,14 @@ def _compare_counts(model: Model, heard: Sequence[Event], tables: Tables) -> Non
         job.id: place for _, same in groupby(line, lambda job: job.queue) for place, job in enumerate(same, start=1)
     }
     assert tables.places == places
+    assert tables.marks == {
+        job.id: fingerprint(job.kind, job.error or {}) for job in tables.jobs.values() if job.state is State.FAILED
+    }
+    standing = Counter(tables.marks.values())
+    failures = Counter(
+        fingerprint(event.job.kind, event.job.error or {}) for event in heard if event.type in {"failed", "retrying"}
+    )
+    assert tables.faults == {mark: (total, standing[mark]) for mark, total in failures.items()}
     ended = Counter(event.type for event in heard)
     assert [sum(column) for column in list(zip(*tables.pulse, strict=True))[1:]] == [
         ended[type_] for type_ in ("created", "completed", "failed", "cancelled") if heard

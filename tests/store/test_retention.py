@@ -6,7 +6,7 @@ import pytest
 
 from jalebi.errors import NotFound
 from jalebi.jobs import Completed, Job, State
-from jalebi.store import Store, reads
+from jalebi.store import Store, reads, search
 from jalebi.store.verbs import Keyed, Prune
 from tests.store.conftest import Clock
 from tests.store.test_verbs import claim, fresh, put
@@ -34,7 +34,7 @@ async def over(store: Store, clock: Clock, count: int, **changes: Any) -> list[J
 
 
 async def ids(store: Store) -> set[str]:
-    return {job.id for job in await store.read(lambda c: reads.jobs(c, reads.Filter(), limit=1000))}
+    return {job.id for job in await store.read(lambda c: search.find(c, reads.Filter(), limit=1000).jobs)}
 
 
 async def test_a_finished_job_says_until_when_it_is_kept(keeping: Store, clock: Clock) -> None:

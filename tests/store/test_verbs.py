@@ -10,7 +10,7 @@ from jalebi.errors import JobActive, JobFinished, NotFound, QueueFull, StorageUn
 from jalebi.events import Event
 from jalebi.ids import new_id
 from jalebi.jobs import Completed, Failed, Job, Progress, Released, State, failure
-from jalebi.store import Store, missed, reads
+from jalebi.store import Store, missed, reads, search
 from jalebi.store.attempts import Claim, Nudge, SettleFenced
 from jalebi.store.verbs import Delete, Retry
 from jalebi.store.writer import Op, Tx
@@ -287,7 +287,7 @@ async def test_lists_are_filtered_and_paged_newest_first(store: Store, clock: Cl
 
     async def found(limit: int = 100, before: str | None = None, **wanted: Any) -> list[int]:
         page = await store.read(
-            lambda connection: reads.jobs(connection, reads.Filter(**wanted), limit=limit, before=before)
+            lambda connection: search.find(connection, reads.Filter(**wanted), limit=limit, before=before).jobs
         )
         return [next(n for n, job in enumerate(jobs) if job.id == one.id) for one in page]
 

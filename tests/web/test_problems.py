@@ -15,7 +15,8 @@ from tests.web.raw import problem
 
 TYPES = {
     "malformed-request": 400, "unauthorized": 401, "forbidden": 403, "not-found": 404, "job-not-finished": 409,
-    "job-failed": 409, "job-cancelled": 409, "job-finished": 409, "job-active": 409, "body-too-large": 413,
+    "job-failed": 409, "job-cancelled": 409, "job-finished": 409, "job-active": 409, "bulk-grew": 409,
+    "body-too-large": 413,
     "unsupported-media-type": 415, "validation-failed": 422, "unknown-kind": 422,
     "idempotency-key-reused": 422, "queue-full": 503, "draining": 503,
     "storage-unavailable": 503,

@@ -24,6 +24,7 @@ class Child:
 
     def __init__(self, process: Process, words: LastWords, limits: Limits) -> None:
         self.process = process
+        self.job_id = ""  # of the job in it
         self.words = words
         self.limits = limits
         self.jobs = 0

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from jalebi.background import log, spawn
 from jalebi.jobs import Completed, Outcome, Stopped, failure
+from jalebi.runner import procfs
 from jalebi.runner.attempt import Attempt
 from jalebi.runner.handle import Child
 from jalebi.runner.lastwords import how_it_ended
@@ -86,6 +87,7 @@ class Children:
     async def give_back(self, child: Child) -> None:
         """Keep a child for the next job, or end it where it can't be trusted with one."""
         self._busy.discard(child)
+        child.job_id = ""
         child.jobs += 1
         if self._closed or not child.healthy or child.jobs >= JOBS_PER_CHILD:
             await self._discard(child)
@@ -96,6 +98,11 @@ class Children:
     async def _discard(self, child: Child) -> None:
         await child.end()
         self._all.discard(child)
+
+    def seen(self) -> list[tuple[int, int | None, str | None]]:
+        """Return every child: pid, resident bytes where they are known, and the id of the job in it."""
+        pids = sorted((child.process.pid, child.job_id) for child in self._all)
+        return [(pid, procfs.resident_memory(pid), job_id or None) for pid, job_id in pids]
 
     def _look(self) -> None:
         """Look at every child that runs a job, now and then: one timer for all."""
@@ -173,6 +180,7 @@ async def run_in_process(attempt: Attempt, children: Children) -> Outcome:
     if attempt.reason is not None:  # stopped while the child was starting
         await children.give_back(child)
         return Stopped()
+    child.job_id = attempt.job.id
     attempt.start_clock()  # a child's start-up is not the job's time
     ladder: list[asyncio.Task[None]] = []
     attempt.when_stopped(lambda: ladder.append(spawn(_stop(attempt, child), f"stop of job {attempt.job.id}")))

@@ -11,8 +11,17 @@ MOST: Final = 1000
 
 def peak_memory(pid: int) -> int | None:
     """Return the most bytes of memory that a process has had at once; None where that can't be known (any more)."""
+    return _memory(pid, "VmHWM:")
+
+
+def resident_memory(pid: int) -> int | None:
+    """Return the bytes of memory that a process has now; None where that can't be known (any more)."""
+    return _memory(pid, "VmRSS:")
+
+
+def _memory(pid: int, field: str) -> int | None:
     for line in _read(pid, "status").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1024
     return None
 

@@ -13,12 +13,15 @@ from jalebi.jobs import Failed, Job, Outcome, Released, State, failure
 from jalebi.queue import Queue, nothing_runs
 from jalebi.runner.attempt import DISK_RETRY, Attempt, Reason
 from jalebi.runner.inside import run_in_loop, run_in_thread
+from jalebi.runner.lane import Lane
 from jalebi.runner.limits import Limits
 from jalebi.runner.process import Children, run_in_process
 from jalebi.runner.rates import Rates
 from jalebi.runner.watchdog import Watchdog
 from jalebi.store.attempts import Claim
 
+#: Slots for the house's own jobs, beside those of the worker.
+OWN_SLOTS: Final = 2
 SAVE_EVERY: Final = 1.0
 #: Seconds that attempts get to end after a drain has stopped them.
 LAST_MOMENTS: Final = 1.5
@@ -34,17 +37,15 @@ class Worker:
         self.id = new_id()  # random, never a host's name: two of the same name must not share leases
         settings = queue.settings
         self.concurrency = settings.concurrency
-        self._free = settings.concurrency
-        self._room = asyncio.Event()
-        self._room.set()
+        self.started_at = queue.store.clock()
+        self._lane = Lane("jobs", settings.concurrency, queue.kinds.all)
+        self._own_lane = Lane("house", OWN_SLOTS, queue.kinds.own)
         self._idle = asyncio.Event()
         self._idle.set()
         self._attempts: dict[str, Attempt] = {}
         self._rates = Rates(queue.kinds)
         line_limit = 4 * settings.max_result + (1 << 20)
         self._children = Children(target, line_limit=line_limit, limits=Limits.of(settings))
-        self._claim: Claim | None = None
-        self._claiming: asyncio.Task[None] | None = None
         self._draining = False
         self._watched = time.monotonic()
         self._lenient_until = 0.0
@@ -64,7 +65,8 @@ class Worker:
             await rooms.enter_async_context(every(SAVE_EVERY, self._save, "saving progress"))
             if any(kind.isolation == "process" for kind in queue.kinds.all()):
                 spawn(self._warm(), "warming a child process")
-            self._claiming = spawn(self._claim_jobs(), "claiming jobs")
+            for lane in (self._lane, self._own_lane):
+                lane.claiming = spawn(self._claim_jobs(lane), f"claiming jobs of lane {lane.name}")
             try:
                 yield self
             finally:
@@ -75,10 +77,10 @@ class Worker:
     async def drain(self, grace: float) -> None:
         """Claim nothing more; after `grace` seconds stop what still runs and hand it back. Safe to call twice."""
         self._draining = True
-        if self._claim is not None:
-            self._claim.withdrawn = True
-        if self._claiming is not None:
-            await self._end_claiming(self._claiming)
+        for lane in (self._lane, self._own_lane):
+            lane.withdraw()
+        for lane in (self._lane, self._own_lane):
+            await self._end_claiming(lane)
         if not await self._empties_within(grace):
             self._stop_all("drain")
             # A process that ignores its stop is killed when the children are closed; a thread ends with us.
@@ -91,14 +93,44 @@ class Worker:
         """End the children where the event loop that knew them is no more."""
         self._children.abandon()
 
-    async def _end_claiming(self, claiming: "asyncio.Task[None]") -> None:
-        if claiming.done():
+    @property
+    def busy(self) -> int:
+        """How many attempts run in the worker's slots."""
+        return self._lane.busy
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is started, until `resume` or for good."""
+        return self._draining or self._lane.paused
+
+    def jobs(self) -> list[str]:
+        """Return the ids of the jobs that run."""
+        return list(self._attempts)
+
+    def children(self) -> list[tuple[int, int | None, str | None]]:
+        """Return the child processes: pid, resident bytes where they are known, and the id of the job in it."""
+        return self._children.seen()
+
+    async def pause(self) -> None:
+        """Start nothing more until `resume`; what runs goes on."""
+        self._lane.paused = True
+        self._lane.update()
+        self._lane.withdraw()
+        await self.queue.store.nudge()
+
+    def resume(self) -> None:
+        """Go on starting jobs."""
+        self._lane.paused = False
+        self._lane.update()
+
+    async def _end_claiming(self, lane: Lane) -> None:
+        claiming, lane.claiming = lane.claiming, None
+        if claiming is None or claiming.done():
             return
         with suppress(StorageUnavailable):
             await self.queue.store.nudge()  # what was claimed before the withdrawal still arrives
         await asyncio.sleep(0)
         await cancel(claiming)
-        self._claiming = None
 
     async def _empties_within(self, seconds: float) -> bool:
         try:
@@ -121,20 +153,20 @@ class Worker:
                 log.warning("Job %s could not be handed back; the next start takes it back", attempt.job.id)
             attempt.stop("lost")
 
-    async def _claim_jobs(self) -> None:
+    async def _claim_jobs(self, lane: Lane) -> None:
         while not self._draining:
-            await self._room.wait()
-            self._claim = Claim(
+            await lane.room()
+            lane.claim = Claim(
                 worker=self.id,
                 lease=self.queue.settings.lease,
-                free=lambda: self._free,
-                kinds=lambda: {kind.name: kind.max_running for kind in self.queue.kinds.all()},
+                free=lambda: lane.free,
+                kinds=lambda: {kind.name: kind.max_running for kind in lane.kinds()},
                 caps=lambda: self._rates.caps(time.monotonic()),
             )
             wait, loop = self._rates.wait(time.monotonic()), asyncio.get_running_loop()
             timer = None if wait is None else loop.call_later(wait + TIMER_SLACK, self._look_again)
             try:
-                started = await self.queue.claim(self._claim)
+                started = await self.queue.claim(lane.claim)
             except Exception as error:
                 if not isinstance(error, StorageUnavailable):
                     log.exception("Claiming jobs failed; it is tried again")
@@ -143,7 +175,7 @@ class Worker:
             finally:
                 if timer is not None:
                     timer.cancel()
-            self._begin(await self._still_held(started))
+            self._begin(await self._still_held(started), lane)
 
     async def _still_held(self, started: Sequence[Job]) -> Sequence[Job]:
         """Return the claimed jobs that are ours for long enough to begin.
@@ -164,10 +196,10 @@ class Worker:
     def _look_again(self) -> None:
         spawn(self.queue.store.nudge(), "looking for work")
 
-    def _begin(self, started: Sequence[Job]) -> None:
+    def _begin(self, started: Sequence[Job], lane: Lane) -> None:
         for job in started:
             self._rates.started(job.kind, time.monotonic())
-            attempt = Attempt(job, self.queue.kinds.named(job.kind), self.queue)
+            attempt = Attempt(job, self.queue.kinds.known(job.kind), self.queue)
             left = (job.lease_until or 0.0) - self.queue.store.steady()
             attempt.renewed_at -= max(0.0, self.queue.settings.lease - left)
             if (before := self._attempts.get(job.id)) is not None:
@@ -175,14 +207,12 @@ class Worker:
             if job.state is State.CANCELLING:  # while its lease was looked after
                 attempt.stop("cancel")
             self._attempts[job.id] = attempt
-            self._free -= 1
-            spawn(self._work(attempt), f"attempt {job.attempt} of job {job.id}")
+            lane.take()
+            spawn(self._work(attempt, lane), f"attempt {job.attempt} of job {job.id}")
         if self._attempts:
             self._idle.clear()
-        if self._free <= 0:
-            self._room.clear()
 
-    async def _work(self, attempt: Attempt) -> None:
+    async def _work(self, attempt: Attempt, lane: Lane) -> None:
         try:
             outcome = await self._run(attempt)
             attempt.settling = True
@@ -195,8 +225,7 @@ class Worker:
         finally:
             if self._attempts.get(attempt.job.id) is attempt:
                 del self._attempts[attempt.job.id]
-            self._free += 1
-            self._room.set()
+            lane.give_back()
             if not self._attempts:
                 self._idle.set()
 

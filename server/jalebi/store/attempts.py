@@ -11,9 +11,10 @@ from jalebi.store.rows import states, text
 from jalebi.store.writer import PARKED, Op, Tx
 
 PAGE: Final = 500
-#: Kinds up to which each is looked for by itself, so that no line of jobs that may not start now is read through.
-FEW_KINDS: Final = 64
+#: Lines up to which each is looked at by itself; of more, all jobs are gone through in their common order.
+FEW_LINES: Final = 64
 _ACTIVE: Final = states(ACTIVE)
+_Ready = tuple[int, str, str, str]
 
 
 @dataclass(eq=False)
@@ -250,41 +251,77 @@ class Claim(Op):
         if free <= 0 or self.withdrawn:
             return []
         kinds, caps = self.kinds(), dict(self.caps())
+        rooms = _queue_rooms(tx)
         for kind, most in kinds.items():
             if most is None:
                 continue
             running = tx.execute(f"SELECT count(*) FROM job WHERE kind = ? AND state IN {_ACTIVE}", kind).fetchone()[0]
             caps[kind] = min(caps.get(kind, most), max(0, most - running))
-        open_kinds = [kind for kind in kinds if kind not in caps]
-        ready: list[tuple[str, int]] = []
-        for group in [[kind] for kind in open_kinds] if len(open_kinds) <= FEW_KINDS else [open_kinds]:
-            ready.extend(self._ready(tx, group, free))
-        for kind, room in caps.items():
-            if room > 0 and kind in kinds:
-                ready.extend(self._ready(tx, [kind], min(free, room)))
-        ready.sort(key=lambda row: (-row[1], row[0]))
-        heads = tx.heads([row[0] for row in ready[:free]])
+        chosen = self._chosen(self._ready(tx, kinds, caps, rooms, free), caps, rooms, free)
+        heads = tx.heads(chosen)
         started = [
-            tx.announce(jobs.claimed(heads[row[0]], now=tx.now, worker=self.worker, lease_until=tx.steady + self.lease))
-            for row in ready[:free]
+            tx.announce(jobs.claimed(heads[job_id], now=tx.now, worker=self.worker, lease_until=tx.steady + self.lease))
+            for job_id in chosen
         ]
         tx.write(started)
         return started
 
     @staticmethod
-    def _ready(tx: Tx, kinds: Sequence[str], most: int) -> list[tuple[str, int]]:
-        if not kinds:
-            return []
-        if len(kinds) == 1:
-            index, where, value = "job_ready_kind", "kind = ?", kinds[0]
-        else:
-            index, where, value = "job_ready", "kind IN (SELECT value FROM json_each(?))", encode(kinds).decode()
-        rows = tx.execute(
-            f"SELECT id, priority FROM job INDEXED BY {index} WHERE state = 'queued' AND {where} "
-            "ORDER BY priority DESC, id LIMIT ?",
-            value, most,
-        )  # fmt: skip
-        return list(rows.fetchall())
+    def _chosen(ready: list[_Ready], caps: dict[str, int], rooms: dict[str, int], free: int) -> list[str]:
+        """Return the ids of those that may start: the highest priority first, then the oldest."""
+        chosen: list[str] = []
+        for _, job_id, kind, queue in sorted(ready):
+            if len(chosen) == free:
+                break
+            if caps.get(kind, 1) > 0 and rooms.get(queue, 1) > 0:
+                chosen.append(job_id)
+                for left, name in ((caps, kind), (rooms, queue)):
+                    if name in left:
+                        left[name] -= 1
+        return chosen
+
+    @staticmethod
+    def _ready(
+        tx: Tx, kinds: Mapping[str, int | None], caps: Mapping[str, int], rooms: Mapping[str, int], free: int
+    ) -> list[_Ready]:
+        """Return the first of every line that may move, as (minus its priority, id, kind, queue).
+
+        A line is of one kind and one queue, so that no row is read of a job that may not start now.
+        """
+        queued = tx.execute("SELECT kind, queue FROM tally INDEXED BY tally_ready WHERE state = 'queued' AND n > 0")
+        lines = [
+            (kind, queue, room)
+            for kind, queue in queued.fetchall()
+            if kind in kinds and (room := min(free, caps.get(kind, free), rooms.get(queue, free))) > 0
+        ]
+        ready: list[_Ready] = []
+        if len(lines) > FEW_LINES and not caps and not rooms:
+            rows = tx.execute(
+                "SELECT -priority, id, kind, queue FROM job INDEXED BY job_ready WHERE state = 'queued' "
+                "AND kind IN (SELECT value FROM json_each(?)) ORDER BY priority DESC, id LIMIT ?",
+                encode(list(kinds)).decode(), free,
+            )  # fmt: skip
+            return list(rows.fetchall())
+        for kind, queue, room in lines:
+            rows = tx.execute(
+                "SELECT -priority, id, kind, queue FROM job INDEXED BY job_ready_kind WHERE state = 'queued' "
+                "AND kind = ? AND queue = ? ORDER BY priority DESC, id LIMIT ?",
+                kind, queue, room,
+            )  # fmt: skip
+            ready.extend(rows.fetchall())
+        return ready
+
+
+def _queue_rooms(tx: Tx) -> dict[str, int]:
+    """Return how many more jobs may start of each queue that has a limit or is paused."""
+    rooms: dict[str, int] = {}
+    for queue, paused, most in tx.execute("SELECT name, paused, max_running FROM queue").fetchall():
+        if paused:
+            rooms[queue] = 0
+        elif most is not None:
+            running = tx.execute(f"SELECT sum(n) FROM tally WHERE queue = ? AND state IN {_ACTIVE}", queue).fetchone()
+            rooms[queue] = max(0, most - (running[0] or 0))
+    return rooms
 
 
 @dataclass(eq=False)

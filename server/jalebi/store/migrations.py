@@ -66,7 +66,58 @@ CREATE INDEX idempotency_at ON idempotency (at);
 INSERT INTO meta VALUES ('floor', '0');
 """
 
-STEPS: Final = (_FIRST, _SECOND)
+_THIRD: Final = """
+DROP TRIGGER tally_insert;
+DROP TRIGGER tally_delete;
+DROP TRIGGER tally_update;
+DROP TABLE tally;
+CREATE TABLE tally (
+    queue VARCHAR NOT NULL, kind VARCHAR NOT NULL, state VARCHAR NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (queue, kind, state)
+) WITHOUT ROWID;
+INSERT INTO tally SELECT queue, kind, state, count(*) FROM job GROUP BY queue, kind, state;
+CREATE INDEX tally_ready ON tally (kind, queue) WHERE state = 'queued' AND n > 0;
+CREATE TRIGGER tally_insert AFTER INSERT ON job BEGIN
+    INSERT INTO tally VALUES (new.queue, new.kind, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER tally_delete AFTER DELETE ON job BEGIN
+    UPDATE tally SET n = n - 1 WHERE queue = old.queue AND kind = old.kind AND state = old.state;
+END;
+CREATE TRIGGER tally_update AFTER UPDATE OF state, queue ON job
+    WHEN old.state <> new.state OR old.queue <> new.queue BEGIN
+    UPDATE tally SET n = n - 1 WHERE queue = old.queue AND kind = old.kind AND state = old.state;
+    INSERT INTO tally VALUES (new.queue, new.kind, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+DROP INDEX job_ready_kind;
+CREATE INDEX job_ready_kind ON job (kind, queue, priority DESC, id) WHERE state = 'queued';
+CREATE INDEX job_done ON job (kind, id) WHERE state = 'completed';
+CREATE TABLE queue (name VARCHAR NOT NULL PRIMARY KEY, paused BOOLEAN NOT NULL, max_running INTEGER) WITHOUT ROWID;
+ALTER TABLE job ADD COLUMN fingerprint VARCHAR;
+CREATE INDEX job_fault ON job (fingerprint, id) WHERE fingerprint IS NOT NULL;
+CREATE TABLE fault (
+    fingerprint VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, type VARCHAR NOT NULL, message VARCHAR NOT NULL,
+    first_at FLOAT NOT NULL, last_at FLOAT NOT NULL, total INTEGER NOT NULL, failed INTEGER NOT NULL,
+    sample VARCHAR NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX fault_last ON fault (last_at);
+CREATE TABLE fault_hour (
+    fingerprint VARCHAR NOT NULL, hour INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (fingerprint, hour)
+) WITHOUT ROWID;
+CREATE TRIGGER fault_marked AFTER UPDATE OF fingerprint ON job WHEN old.fingerprint IS NOT new.fingerprint BEGIN
+    UPDATE fault SET failed = failed - 1 WHERE fingerprint = old.fingerprint;
+    UPDATE fault SET failed = failed + 1 WHERE fingerprint = new.fingerprint;
+END;
+CREATE TRIGGER fault_deleted AFTER DELETE ON job WHEN old.fingerprint IS NOT NULL BEGIN
+    UPDATE fault SET failed = failed - 1 WHERE fingerprint = old.fingerprint;
+END;
+CREATE TABLE trend (
+    step INTEGER NOT NULL, queue VARCHAR NOT NULL, at INTEGER NOT NULL, created INTEGER NOT NULL,
+    completed INTEGER NOT NULL, failed INTEGER NOT NULL, cancelled INTEGER NOT NULL, waiting INTEGER NOT NULL,
+    running INTEGER NOT NULL, waits VARCHAR NOT NULL, runs VARCHAR NOT NULL, PRIMARY KEY (step, queue, at)
+) WITHOUT ROWID;
+"""
+
+STEPS: Final = (_FIRST, _SECOND, _THIRD)
 #: Marks the file as ours (SQLite's application_id): "Jalb".
 APPLICATION_ID: Final = 0x4A616C62
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select
 from sqlmodel import SQLModel
 
 from jalebi.events import Event
-from jalebi.jobs import TERMINAL, Job, State
+from jalebi.jobs import Job, State
+from jalebi.store.fingerprints import fingerprint
 from jalebi.store.rows import JOB_COLUMNS, event_from, from_row
 from jalebi.store.tables import EventRow, FileRow, JobRow, KeyRow, MetaRow, PulseRow, ResultRow, TagRow, TallyRow
 
@@ -28,6 +29,7 @@ meta_t = _tables[str(MetaRow.__tablename__)]
 JOB: Final = [job_t.c[name] for name in JOB_COLUMNS]
 _JOB_BY_ID: Final = select(*JOB)
 EVENT: Final = [event_t.c[name] for name in ("number", "seq", "type", "at", "line", "body")]
+_QUEUED: Final[ColumnElement[bool]] = job_t.c.state == literal_column("'queued'")
 #: How many finished jobs of a kind tell how long the next one takes.
 SAMPLE: Final = 200
 
@@ -43,6 +45,8 @@ class Filter:
     text: str | None = None
     created_after: float | None = None
     created_before: float | None = None
+    errors: tuple[str, ...] = ()  # fingerprints of errors that jobs stand failed with
+    ids: tuple[str, ...] = ()
 
     def wants(self, job: Job) -> bool:
         """Whether a job (or an event's job) passes, as far as events can be filtered."""
@@ -51,7 +55,12 @@ class Filter:
             and (not self.kinds or job.kind in self.kinds)
             and (not self.queues or job.queue in self.queues)
             and (not self.tags or all(tag in job.tags for tag in self.tags))
+            and (not self.ids or job.id in self.ids)
+            and (not self.errors or self._failed_so(job))
         )
+
+    def _failed_so(self, job: Job) -> bool:
+        return job.state is State.FAILED and job.error is not None and fingerprint(job.kind, job.error) in self.errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +90,6 @@ def job(connection: Connection, job_id: str) -> Job | None:
     return None if row is None else from_row(row)
 
 
-def jobs(connection: Connection, wanted: Filter, *, limit: int, before: str | None = None) -> list[Job]:
-    """Return up to `limit` jobs that pass the filter, newest first, older than the job id `before`."""
-    query = select(*JOB).where(*_conditions(wanted)).order_by(job_t.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(job_t.c.id < before)
-    return [from_row(row) for row in connection.execute(query)]
-
-
-def count(connection: Connection, wanted: Filter, *, most: int) -> int:
-    """Return how many jobs pass the filter, counting no further than `most`."""
-    found = select(job_t.c.id).where(*_conditions(wanted)).limit(most).subquery()
-    return connection.execute(select(func.count()).select_from(found)).scalar_one()
-
-
 def result(connection: Connection, job_id: str) -> str | None:
     """Return a completed job's result as JSON text."""
     return connection.execute(select(result_t.c.body).where(result_t.c.job_id == job_id)).scalar_one_or_none()
@@ -109,17 +104,6 @@ def log_lines(connection: Connection, job_id: str, *, after: int = 0, limit: int
         .limit(limit)
     )
     return [_log_line(row) for row in connection.execute(query)]
-
-
-def last_log_lines(connection: Connection, job_id: str, *, most: int) -> list[LogLine]:
-    """Return a job's newest log lines, oldest first."""
-    query = (
-        select(event_t.c.line, event_t.c.at, event_t.c.body)
-        .where(event_t.c.job_id == job_id, event_t.c.line.is_not(None), event_t.c.body.is_not(None))
-        .order_by(event_t.c.line.desc())
-        .limit(most)
-    )
-    return [_log_line(row) for row in connection.execute(query)][::-1]
 
 
 def files(connection: Connection, job_id: str) -> list[File]:
@@ -207,9 +191,19 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def queue_counts(connection: Connection) -> dict[str, dict[str, int]]:
     """Return the same by queue."""
+    return _counts_by(connection, tally_t.c.queue)
+
+
+def kind_counts(connection: Connection) -> dict[str, dict[str, int]]:
+    """Return the same by kind."""
+    return _counts_by(connection, tally_t.c.kind)
+
+
+def _counts_by(connection: Connection, column: ColumnElement[str]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
-    for queue, state, n in connection.execute(select(tally_t.c.queue, tally_t.c.state, tally_t.c.n)):
-        found.setdefault(queue, {})[state] = n
+    query = select(column, tally_t.c.state, func.sum(tally_t.c.n)).group_by(column, tally_t.c.state)
+    for name, state, n in connection.execute(query):
+        found.setdefault(name, {})[state] = int(n)
     return found
 
 
@@ -220,20 +214,53 @@ def pulse(connection: Connection, *, since: float) -> list[tuple[int, int, int, 
 
 
 def positions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
-    """Return the place in line of each of these queued jobs; 1 is next in its queue."""
+    """Return the place in line of each of these queued jobs; 1 is next in its queue.
+
+    Of each queue the line is counted once, from one of the jobs to the next.
+    """
     if not ids:
         return {}
-    line = func.row_number().over(partition_by=job_t.c.queue, order_by=[job_t.c.priority.desc(), job_t.c.id])
-    ranked = select(job_t.c.id, line.label("place")).where(job_t.c.state == literal_column("'queued'")).subquery()
-    rows = connection.execute(select(ranked).where(ranked.c.id.in_(ids)))
-    return {row.id: row.place for row in rows}
+    columns = [job_t.c.queue, job_t.c.priority, job_t.c.id]
+    query = select(*columns).where(job_t.c.id.in_(ids), _QUEUED)
+    places: dict[str, int] = {}
+    last: tuple[str, int, str] | None = None
+    place = 0
+    for queue, priority, job_id in connection.execute(
+        query.order_by(job_t.c.queue, job_t.c.priority.desc(), job_t.c.id)
+    ):
+        if last is None or last[0] != queue:
+            place = 1 + sum(
+                _queued(connection, queue, *ahead)
+                for ahead in ([job_t.c.priority > priority], [job_t.c.priority == priority, job_t.c.id < job_id])
+            )
+        elif last[1] == priority:
+            between = [job_t.c.priority == priority, job_t.c.id >= last[2], job_t.c.id < job_id]
+            place += _queued(connection, queue, *between)
+        else:
+            place += sum(
+                _queued(connection, queue, *between)
+                for between in (
+                    [job_t.c.priority == last[1], job_t.c.id >= last[2]],
+                    [job_t.c.priority < last[1], job_t.c.priority > priority],
+                    [job_t.c.priority == priority, job_t.c.id < job_id],
+                )
+            )
+        places[job_id] = place
+        last = (queue, priority, job_id)
+    return places
+
+
+def _queued(connection: Connection, queue: str, *where: ColumnElement[bool]) -> int:
+    """Count a range of the index of a queue's line."""
+    return connection.execute(select(func.count()).where(job_t.c.queue == queue, _QUEUED, *where)).scalar_one()
 
 
 def durations(connection: Connection, kind: str) -> list[float]:
     """Return how long the last completed jobs of a kind took, in seconds, shortest first."""
+    completed: ColumnElement[bool] = literal_column("job.state = 'completed'")  # as the index has it
     query = (
         select(job_t.c.finished_at - job_t.c.started_at)
-        .where(job_t.c.kind == kind, job_t.c.state == "completed", job_t.c.started_at.is_not(None))
+        .where(job_t.c.kind == kind, completed, job_t.c.started_at.is_not(None))
         .order_by(job_t.c.id.desc())
         .limit(SAMPLE)
     )
@@ -244,42 +271,6 @@ def longest_running(connection: Connection, *, limit: int) -> list[Job]:
     """Return the active jobs that started first."""
     query = select(*JOB).where(job_t.c.state.in_(["running", "cancelling"])).order_by(job_t.c.started_at).limit(limit)
     return [from_row(row) for row in connection.execute(query)]
-
-
-def finished_recently(connection: Connection, *, limit: int) -> list[Job]:
-    """Return the newest jobs that are over, by id."""
-    found: list[Job] = []
-    for state in sorted(TERMINAL):
-        query = select(*JOB).where(job_t.c.state == state.value).order_by(job_t.c.id.desc()).limit(limit)
-        found.extend(from_row(row) for row in connection.execute(query))
-    return sorted(found, key=lambda one: one.finished_at or 0.0, reverse=True)[:limit]
-
-
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    for column, values in (
-        (job_t.c.state, wanted.states),
-        (job_t.c.kind, wanted.kinds),
-        (job_t.c.queue, wanted.queues),
-    ):
-        if values:
-            found.append(column.in_(values) if len(values) > 1 else column == values[0])
-    found += [exists().where(tag_t.c.tag == tag, tag_t.c.job_id == job_t.c.id) for tag in wanted.tags]
-    if wanted.text:
-        found.append(_mentions(wanted.text))
-    # Ids grow with time, so a time bounds the ids too and the primary key serves; they go on growing while a clock
-    # that was set back catches up, hence the day more.
-    if wanted.created_after is not None:
-        found += [job_t.c.created_at > wanted.created_after, job_t.c.id >= id_floor(wanted.created_after)]
-    if wanted.created_before is not None:
-        found += [job_t.c.created_at < wanted.created_before, job_t.c.id < id_floor(wanted.created_before + 86_400)]
-    return found
-
-
-def _mentions(text: str) -> ColumnElement[bool]:
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    columns: Sequence[Any] = (job_t.c.id, job_t.c.kind, job_t.c.args, job_t.c.tags)
-    return or_(*(column.ilike(f"%{escaped}%", escape="\\") for column in columns))
 
 
 def id_floor(at: float) -> str:

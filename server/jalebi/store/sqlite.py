@@ -18,10 +18,11 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from jalebi.errors import StorageError, StorageUnavailable
 from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
-from jalebi.store import attempts, reads, verbs
+from jalebi.store import attempts, lines, reads, verbs
 from jalebi.store.lock import FileLock
 from jalebi.store.migrations import STEPS, check, migrate
 from jalebi.store.reserve import PAGE, Reserve
+from jalebi.store.trends import Gathered, RecordTrends
 from jalebi.store.trouble import Disk
 from jalebi.store.writer import Op, Tx, Writer
 
@@ -80,6 +81,7 @@ class Store:
         self.published: Callable[[list[Event]], None] = lambda _: None
         self._reserve_size = reserve  # bytes
         self._reserve: Reserve | None = None
+        self._gathered = Gathered()  # for the charts
         self._lock = threading.Lock()
         self._parked: list[attempts.Claim] = []
         self._file_lock: FileLock | None = None
@@ -303,6 +305,19 @@ class Store:
             if len(page) < attempts.PAGE:
                 return rescued
 
+    async def rule(
+        self, queue: str, *, paused: bool | None = None, max_running: int | Literal["same"] | None = "same"
+    ) -> None:
+        """Pause a queue or let it go on, and limit how many of its jobs run at once (None: no limit)."""
+        unchanged = lines.Rule.UNCHANGED
+        limit = unchanged if max_running == "same" else max_running
+        await self._put(lines.Rule(queue, unchanged if paused is None else paused, limit))
+
+    async def record_trends(self, *, everything: bool = False) -> None:
+        """Write what the charts show of the steps that are over."""
+        now = self.clock()
+        await self._put(RecordTrends(self._gathered.take(now + 3600.0 if everything else now)))
+
     async def nudge(self) -> None:
         """Let a waiting claim look again."""
         await self._put(attempts.Nudge())
@@ -322,6 +337,7 @@ class Store:
         return self._writer.put(op)
 
     def _publish(self, events: list[Event]) -> None:
+        self._gathered.add(events)
         self.published(events)
 
     def _mind_the_clock(self, tx: Tx) -> None:

@@ -7,18 +7,23 @@ _QUEUED = text("state = 'queued'")
 
 
 class JobRow(SQLModel, table=True):
-    """A job; times are Unix seconds, `tags`, `args`, `error` and `progress` are JSON text."""
+    """A job; times are Unix seconds, `tags`, `args`, `error` and `progress` are JSON text.
+
+    `fingerprint` names the group of errors to which the one belongs that a failed job has failed with.
+    """
 
     __tablename__ = "job"
     __table_args__ = (
         Index("job_ready", text("priority DESC"), "id", sqlite_where=_QUEUED),
-        Index("job_ready_kind", "kind", text("priority DESC"), "id", sqlite_where=_QUEUED),
+        Index("job_ready_kind", "kind", "queue", text("priority DESC"), "id", sqlite_where=_QUEUED),
         Index("job_line", "queue", text("priority DESC"), "id", sqlite_where=_QUEUED),
         Index("job_due", "run_at", sqlite_where=text("state IN ('scheduled', 'retrying')")),
         Index("job_active", "kind", "lease_until", sqlite_where=text("state IN ('running', 'cancelling')")),
         Index("job_state", "state", "id"),
         Index("job_kind", "kind", "id"),
         Index("job_queue", "queue", "id"),
+        Index("job_done", "kind", "id", sqlite_where=text("state = 'completed'")),
+        Index("job_fault", "fingerprint", "id", sqlite_where=text("fingerprint IS NOT NULL")),
         Index("job_expires", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
     )
 
@@ -45,6 +50,7 @@ class JobRow(SQLModel, table=True):
     progress: str | None = Field(default=None, sa_column=Column(Text))
     args: str = Field(sa_column=Column(Text, nullable=False))
     cancellation: str | None = Field(default=None, sa_column=Column(Text))
+    fingerprint: str | None = None
 
 
 class TagRow(SQLModel, table=True):
@@ -99,18 +105,87 @@ class FileRow(SQLModel, table=True):
 
 
 class TallyRow(SQLModel, table=True):
-    """How many jobs are in a state, by queue; kept by triggers, so that nobody has to count."""
+    """How many jobs are in a state, by queue and kind; kept by triggers, so that nobody has to count."""
 
     __tablename__ = "tally"
-    __table_args__ = {"sqlite_with_rowid": False}
+    __table_args__ = (
+        Index("tally_ready", "kind", "queue", sqlite_where=text("state = 'queued' AND n > 0")),
+        {"sqlite_with_rowid": False},
+    )
 
     queue: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
     state: str = Field(primary_key=True)
     n: int
 
 
+class QueueRow(SQLModel, table=True):
+    """What was decided of a queue: whether it is paused, how many of its jobs may run at once (None: any number)."""
+
+    __tablename__ = "queue"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    name: str = Field(primary_key=True)
+    paused: bool
+    max_running: int | None = None
+
+
+class FaultRow(SQLModel, table=True):
+    """A group of errors that are the same but for their particulars: how often, when, and in which jobs.
+
+    `total` counts attempts, `failed` the jobs that stand failed with it now (kept by triggers); `message` and `sample`,
+    a job's id, are of the newest.
+    """
+
+    __tablename__ = "fault"
+    __table_args__ = (Index("fault_last", "last_at"), {"sqlite_with_rowid": False})
+
+    fingerprint: str = Field(primary_key=True)
+    kind: str
+    type: str
+    message: str
+    first_at: float
+    last_at: float
+    total: int
+    failed: int
+    sample: str
+
+
+class FaultHourRow(SQLModel, table=True):
+    """How many attempts failed with an error of a group within an hour (Unix hours)."""
+
+    __tablename__ = "fault_hour"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    fingerprint: str = Field(primary_key=True)
+    hour: int = Field(primary_key=True)
+    n: int
+
+
+class TrendRow(SQLModel, table=True):
+    """What came and ended within `step` seconds from `at` (Unix seconds), by queue and, as queue '', of all together.
+
+    `waiting` and `running` are how many there were at its end; `waits` and `runs` are histograms as JSON.
+    """
+
+    __tablename__ = "trend"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    step: int = Field(primary_key=True)
+    queue: str = Field(primary_key=True)
+    at: int = Field(primary_key=True)
+    created: int
+    completed: int
+    failed: int
+    cancelled: int
+    waiting: int
+    running: int
+    waits: str
+    runs: str
+
+
 class PulseRow(SQLModel, table=True):
-    """How many jobs came and ended in one second (Unix time), for rates and charts."""
+    """How many jobs came and ended in one second (Unix time), for rates."""
 
     __tablename__ = "pulse"
 

@@ -9,11 +9,14 @@ from jalebi import jobs
 from jalebi.errors import JalebiError, KeyReused, NotFound, QueueFull
 from jalebi.events import encode
 from jalebi.jobs import WAITING, Job
+from jalebi.store import faults
 from jalebi.store.rows import states
 from jalebi.store.writer import Op, Tx
 
-#: Seconds for which the figures behind the charts are kept.
+#: Seconds for which the figures behind the rates are kept.
 PULSE_AGE: Final = 8 * 86400.0
+#: Seconds after which a group of errors is forgotten that nobody has seen and no job stands failed with.
+FAULT_AGE: Final = 30 * 86400.0
 
 
 def gone(job_id: str) -> NotFound:
@@ -169,6 +172,7 @@ class Prune(Op):
             self.keys_before, self.EVENTS,
         )  # fmt: skip
         tx.execute("DELETE FROM pulse WHERE second < ?", int(tx.now - PULSE_AGE))
+        faults.forget(tx.connection, tx.now - FAULT_AGE)
         rows = tx.execute(
             "SELECT id, tags, seq, cursor, expires_at FROM job INDEXED BY job_expires WHERE expires_at IS NOT NULL "
             "ORDER BY expires_at LIMIT ?",
@@ -236,6 +240,7 @@ class Retry(Op):
         for op, answer in zip(ops, answers, strict=True):
             if not isinstance(answer, JalebiError):
                 tx.execute("DELETE FROM result WHERE job_id = ?", op.job_id)
+                tx.execute("UPDATE job SET fingerprint = NULL WHERE id = ? AND fingerprint IS NOT NULL", op.job_id)
         return answers
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from jalebi.errors import JalebiError, StorageUnavailable
 from jalebi.events import Event, announced, encode
 from jalebi.jobs import Job, State
+from jalebi.store import faults
 from jalebi.store.rows import JOB_COLUMNS, MOVING, event_body, event_from, from_row, to_move, to_row
 from jalebi.store.trouble import Ailment, Care, Disk, ailment
 
@@ -81,6 +82,7 @@ class Tx:
         self.due_at: float | None = None  # the soonest time at which a job of this transaction comes due
         self.committed: list[Callable[[], object]] = []  # what is to be done once it is on disk
         self.number = last_number
+        self._failures = False
         self._pulse = dict.fromkeys(("created", "completed", "failed", "cancelled"), 0)
 
     def execute(self, statement: str, *parameters: Any) -> Any:
@@ -101,6 +103,7 @@ class Tx:
         self.queued |= job.state is State.QUEUED
         if event.type in self._pulse:
             self._pulse[event.type] += 1
+        self._failures |= event.type in {"failed", "retrying"}
         if job.run_at is not None and (self.due_at is None or job.run_at < self.due_at):
             self.due_at = job.run_at
         return job
@@ -128,6 +131,8 @@ class Tx:
         self.execute("UPDATE meta SET value = ? WHERE name = 'number'", str(self.number))
         if any(self._pulse.values()):
             self.execute(_PULSE, int(self.now), *self._pulse.values())
+        if self._failures:
+            faults.record(self.connection, self.events, self.now)
 
 
 class Writer:

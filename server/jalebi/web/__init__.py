@@ -10,8 +10,31 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from jalebi.assets import STATIC
-from jalebi.errors import Problem
-from jalebi.web import actions, api, channels, files, history, live, openapi, pages, probes
+from jalebi.errors import NotFound, Problem
+from jalebi.web import (
+    actions,
+    api,
+    bulk_api,
+    bulk_pages,
+    channels,
+    charts,
+    error_pages,
+    files,
+    help_page,
+    history,
+    job_page,
+    live,
+    log_page,
+    openapi,
+    overview,
+    pages,
+    probes,
+    queue_api,
+    queue_pages,
+    schedule_pages,
+    system_page,
+    worker_pages,
+)
 from jalebi.web.guard import Guard
 from jalebi.web.pages import on_problem
 from jalebi.web.templating import Static
@@ -30,6 +53,7 @@ if TYPE_CHECKING:
 ROUTES: list[BaseRoute] = [
     Route("/v1/jobs", api.jobs, methods=["GET"]),
     Route("/v1/jobs", api.submit, methods=["POST"]),
+    Route("/v1/jobs/bulk", bulk_api.bulk, methods=["POST"]),
     Route("/v1/jobs/{id}", api.job, methods=["GET"]),
     Route("/v1/jobs/{id}", api.delete, methods=["DELETE"]),
     Route("/v1/jobs/{id}/status", api.status, methods=["GET"]),
@@ -45,6 +69,9 @@ ROUTES: list[BaseRoute] = [
     Route("/v1/uploads", files.upload, methods=["POST"]),
     Route("/v1/kinds", api.kinds, methods=["GET"]),
     Route("/v1/kinds/{name}", api.kind, methods=["GET"]),
+    Route("/v1/queues", queue_api.queues, methods=["GET"]),
+    Route("/v1/queues/{name}/pause", queue_api.pause, methods=["POST"]),
+    Route("/v1/queues/{name}/resume", queue_api.resume, methods=["POST"]),
     Route("/v1/stats", probes.stats, methods=["GET"]),
     Route("/livez", probes.livez, methods=["GET"]),
     Route("/readyz", probes.readyz, methods=["GET"]),
@@ -52,18 +79,34 @@ ROUTES: list[BaseRoute] = [
     WebSocketRoute("/ws/jobs/{id}", channels.job),
     WebSocketRoute("/ws/events", channels.events),
     Mount("/static", Static(directory=STATIC), name="static"),
-    Route("/", pages.overview, methods=["GET"]),
+    Route("/", overview.overview, methods=["GET"]),
+    Route("/charts", charts.data, methods=["GET"]),
     Route("/jobs", pages.jobs, methods=["GET"]),
-    Route("/jobs/{id}", pages.job, methods=["GET"]),
+    Route("/jobs/bulk", bulk_pages.confirm, methods=["GET"]),
+    Route("/jobs/bulk", bulk_pages.act, methods=["POST"]),
+    Route("/jobs/{id}", job_page.job, methods=["GET"]),
+    Route("/jobs/{id}/log", log_page.log, methods=["GET"]),
     Route("/jobs/{id}/cancel", actions.cancel, methods=["POST"]),
     Route("/jobs/{id}/retry", actions.retry, methods=["POST"]),
-    Route("/jobs/{id}/delete", pages.confirm_delete, methods=["GET"]),
+    Route("/jobs/{id}/delete", job_page.confirm_delete, methods=["GET"]),
     Route("/jobs/{id}/delete", actions.delete, methods=["POST"]),
     Route("/kinds", pages.kinds, methods=["GET"]),
     Route("/kinds/{name}", pages.kind, methods=["GET"]),
     Route("/kinds/{name}", actions.submit, methods=["POST"]),
-    Route("/queues", pages.queues, methods=["GET"]),
-    Route("/workers", pages.workers, methods=["GET"]),
+    Route("/queues", queue_pages.queues, methods=["GET"]),
+    Route("/queues/{name:path}/pause", queue_pages.pause, methods=["POST"]),
+    Route("/queues/{name:path}/resume", queue_pages.resume, methods=["POST"]),
+    Route("/queues/{name:path}/limit", queue_pages.limit, methods=["POST"]),
+    Route("/queues/{name:path}", queue_pages.queue, methods=["GET"]),
+    Route("/workers", worker_pages.workers, methods=["GET"]),
+    Route("/workers/{id}/drain", worker_pages.confirm_drain, methods=["GET"]),
+    Route("/workers/{id}/drain", worker_pages.drain, methods=["POST"]),
+    Route("/workers/{id}/resume", worker_pages.resume, methods=["POST"]),
+    Route("/schedules", schedule_pages.schedules, methods=["GET"]),
+    Route("/errors", error_pages.errors, methods=["GET"]),
+    Route("/errors/{fingerprint}", error_pages.error, methods=["GET"]),
+    Route("/system", system_page.system, methods=["GET"]),
+    Route("/help", help_page.help_page, methods=["GET"]),
     Route("/login", pages.login, methods=["GET"]),
     Route("/login", actions.login, methods=["POST"]),
     WebSocketRoute("/ws/live", live.live),
@@ -78,5 +121,6 @@ def application(shop: "Opened") -> Starlette:
         async with shop.lifespan():
             yield
 
-    handlers: dict[Any, Any] = {HTTPException: on_problem, Problem: on_problem, Exception: on_problem}
+    handlers: dict[Any, Any] = dict.fromkeys((HTTPException, Problem, Exception), on_problem)
+    handlers[NotFound] = job_page.gone
     return Starlette(routes=ROUTES, middleware=[Middleware(Guard)], exception_handlers=handlers, lifespan=lifespan)

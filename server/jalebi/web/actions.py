@@ -16,14 +16,17 @@ from starlette.types import Message, Receive
 
 from jalebi.errors import BodyTooLarge, NotFound, Problem, StorageUnavailable, ValidationFailed
 from jalebi.ids import new_id
+from jalebi.jobs import Job
 from jalebi.kinds import Kind
 from jalebi.queue import Keyed
 from jalebi.web import forms, pages
 from jalebi.web.bodies import CALLER, Submission, checked
 from jalebi.web.guard import COOKIE, session
+from jalebi.web.job_page import job_page
 from jalebi.web.json import canonical
 from jalebi.web.rooms import rooms_of, root_of
 from jalebi.web.templating import page
+from jalebi.web.told import telling
 
 #: What a form takes besides the files in it.
 _FORM_ROOM: Final = 1 << 20
@@ -40,19 +43,20 @@ async def cancel(request: Request) -> Response:
 
 async def retry(request: Request) -> Response:
     """`POST /jobs/{id}/retry`: start it over."""
-    return await _act(request, rooms_of(request).queue.retry(request.path_params["id"]))
+    return await _act(request, rooms_of(request).queue.retry(request.path_params["id"]), "retried")
 
 
-async def _act(request: Request, doing: Awaitable[object]) -> Response:
+async def _act(request: Request, doing: Awaitable[Job], done: str | None = None) -> Response:
     try:
-        await doing
+        job = await doing
     except NotFound:
         raise
     except Problem as problem:
-        return await pages.job_page(request, problem)
+        return await job_page(request, problem)
     form = await request.form(max_fields=10)
     own = f"{root_of(request)}/jobs/{request.path_params['id']}"
-    return RedirectResponse(_local(request, form.get("back")) or own, 303)
+    answer = RedirectResponse(_local(request, form.get("back")) or own, 303)
+    return telling(request, answer, done or job.state)
 
 
 async def delete(request: Request) -> Response:
@@ -62,8 +66,8 @@ async def delete(request: Request) -> Response:
     except NotFound:
         raise
     except Problem as problem:
-        return await pages.job_page(request, problem)
-    return RedirectResponse(f"{root_of(request)}/jobs", 303)
+        return await job_page(request, problem)
+    return telling(request, RedirectResponse(f"{root_of(request)}/jobs", 303), "deleted")
 
 
 async def submit(request: Request) -> Response:
@@ -92,7 +96,7 @@ async def submit(request: Request) -> Response:
     except Problem as problem:
         others = [problem.detail]
         return await pages.kind_page(request, kind, filled, key=sent.key, status=problem.status, others=others)
-    return RedirectResponse(f"{root_of(request)}/jobs/{job.id}", 303)
+    return telling(request, RedirectResponse(f"{root_of(request)}/jobs/{job.id}", 303), "submitted")
 
 
 @dataclass(slots=True)

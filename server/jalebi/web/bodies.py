@@ -156,7 +156,7 @@ def checked(model: type[M], value: Any) -> M:
 
 def filter_of(query: Mapping[str, Any], multi: Any) -> Filter:
     """Return the filter in a query; `multi` gives all values of a repeatable name. Raises MalformedRequest."""
-    for name in ("state", "kind", "queue", "tag", "q"):
+    for name in ("state", "kind", "queue", "tag", "q", "error"):
         _sane(name, multi(name))
     states = tuple(multi("state"))
     known = {state.value for state in State}
@@ -171,6 +171,7 @@ def filter_of(query: Mapping[str, Any], multi: Any) -> Filter:
         text=query.get("q") or None,
         created_after=_time(query, "created_after"),
         created_before=_time(query, "created_before"),
+        errors=tuple(multi("error")),
     )
 
 

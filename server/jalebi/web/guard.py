@@ -52,12 +52,18 @@ class Guard:
             if "websocket.http.response" not in scope.get("extensions", {}):
                 await send({"type": "websocket.close", "code": 1008})
                 return
+        elif isinstance(problem, Unauthorized) and "hx-request" in Headers(scope=scope):  # a page whose session is over
+            root = str(scope.get("root_path", "")).rstrip("/")
+            answer.headers["HX-Redirect"] = f"{root}/login?next={quote(_wanted(scope))}"
         elif isinstance(problem, Unauthorized) and "text/html" in Headers(scope=scope).get("accept", ""):
             root = str(scope.get("root_path", "")).rstrip("/")
-            query = scope.get("query_string", b"").decode("latin-1")
-            wanted = _path(scope) + (f"?{query}" if query else "")
-            answer = RedirectResponse(f"{root}/login?next={quote(wanted)}", 303)
+            answer = RedirectResponse(f"{root}/login?next={quote(_wanted(scope))}", 303)
         await answer(scope, receive, send)
+
+
+def _wanted(scope: Scope) -> str:
+    query = scope.get("query_string", b"").decode("latin-1")
+    return _path(scope) + (f"?{query}" if query else "")
 
 
 def _is_public(path: str) -> bool:

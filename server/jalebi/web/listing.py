@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from jalebi.errors import MalformedRequest
+from jalebi.events import rfc3339
 from jalebi.jobs import Job
 from jalebi.store import reads
 from jalebi.web.bodies import filter_of
@@ -16,7 +17,16 @@ from jalebi.web.contents import GROUPS
 PAGE: Final = 50
 #: Matching jobs are counted up to here.
 MOST_COUNTED: Final = 10_000
-_NAMES: Final = ("state", "kind", "queue", "tag", "q", "created_after", "created_before")
+#: Seconds for which a page looks for jobs, and counts how many there are in all.
+SEARCHED: Final = 0.025
+COUNTED: Final = 0.01
+_NAMES: Final = ("state", "kind", "queue", "tag", "q", "created_after", "created_before", "error")
+
+_CHIPS: Final = {
+    "kind": "kind {}", "queue": "queue {}", "tag": "tag {}", "q": "with “{}”", "created_after": "after {}",
+    "created_before": "before {}", "error": "error {}",
+}  # fmt: skip
+_QUICK: Final = (("15 min", 900), ("1 h", 3600), ("24 h", 86_400), ("7 d", 7 * 86_400))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,14 @@ class Tab:
     group: str
     href: str
     current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A short text with the address that it leads to."""
+
+    text: str
+    href: str
 
 
 class Listing:
@@ -76,6 +94,29 @@ class Listing:
         return next((value for given, value in self.pairs if given == name), "")
 
     @property
+    def chips(self) -> list[Chip]:
+        """What narrows the list besides the state, each with the address without it."""
+        found = []
+        for index, (name, value) in enumerate(self.pairs):
+            if name != "state":
+                rest = [pair for at, pair in enumerate(self.pairs) if at != index]
+                found.append(Chip(_CHIPS[name].format(_short(value)), self.address(rest)))
+        return found
+
+    def last(self, now: float) -> list[Chip]:
+        """Return quick choices of the time: what was created within a while before now."""
+        rest = [pair for pair in self.pairs if pair[0] not in {"created_after", "created_before"}]
+        return [
+            Chip(text, self.address([*rest, ("created_after", rfc3339(now - seconds) or "")]))
+            for text, seconds in _QUICK
+        ]
+
+    def moment(self, name: str) -> str:
+        """Return a time as its field shows it: UTC, without its zone."""
+        at = self.wanted.created_after if name == "created_after" else self.wanted.created_before
+        return "" if at is None else (rfc3339(at) or "")[:16]
+
+    @property
     def narrowed(self) -> bool:
         """Whether anything but the state is asked for."""
         return any(name != "state" for name, _ in self.pairs)
@@ -89,6 +130,8 @@ class Listing:
         parts += [f"in queue {queue}" for queue in self.wanted.queues]
         parts += [f"tagged {tag}" for tag in self.wanted.tags]
         parts += [f"with “{self.wanted.text}”"] if self.wanted.text else []
+        parts += ["that stand failed with one error"] if self.wanted.errors else []
+        parts += ["of that time"] if self.wanted.created_after or self.wanted.created_before else []
         return " ".join(parts)
 
     def wants(self, job: Job) -> bool:
@@ -106,3 +149,7 @@ class Listing:
     def filter(self) -> reads.Filter:
         """The filter as the store takes it."""
         return self.wanted
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 40 else value[:39] + "…"

@@ -18,7 +18,7 @@ from jalebi.web.views import VIEWS, View, Word
 TICK: Final = 0.2
 #: Seconds without a frame after which one is sent for its own sake; the page counts on it.
 HEARTBEAT: Final = 5.0
-#: Frames of progress that may be on their way; while so many are not painted, progress waits and is conflated.
+#: Frames that may be on their way; while so many are not painted, changes wait and are conflated.
 UNSEEN: Final = 2
 #: Seconds that a page has to say what it shows.
 FIRST_WORD: Final = 10.0
@@ -55,6 +55,8 @@ class Page:
         self._hub = view.rooms.hub
         self._first: asyncio.Future[Word] = asyncio.get_running_loop().create_future()
         self._sent = self._seen = 0
+        self._held = False  # whether something waits until the page has painted
+        self._traffic = view.rooms.traffic
         self._spoke = 0.0
         self._trouble = ""  # what the page says of the storage
 
@@ -73,6 +75,13 @@ class Page:
         """Send news until the server drains or the page must be fetched again; return the close code."""
         if self._hub.closed:
             return DRAINING
+        self._traffic.pages += 1
+        try:
+            return await self._talk()
+        finally:
+            self._traffic.pages -= 1
+
+    async def _talk(self) -> int:
         try:
             async with asyncio.timeout(FIRST_WORD):
                 word = await self._first
@@ -109,24 +118,37 @@ class Page:
     async def _next(self, mailbox: Mailbox) -> list[Message]:
         """Return the news, or none after a while in which others may have changed the counts."""
         try:
-            async with asyncio.timeout(TICK if self._view.progress else self._view.patience()):
+            async with asyncio.timeout(TICK if self._view.progress or self._held else self._view.patience()):
                 return await anext(mailbox)
         except TimeoutError:
             return []
 
     async def _flush(self) -> None:
         view = self._view
-        cursor = view.cursor()  # before the fragments: what happens while they are made may not be in them
-        if html := await view.fragments() + self._news_of_trouble():
-            await self._say({"k": "html", "cursor": cursor, "content": html, "swap": "none"})
-        if view.news is not None:
-            news, view.news = view.news, None
-            await self._say({"k": "new", "n": news})
-        if view.progress and self._sent - self._seen < UNSEEN:
-            self._sent += 1
-            await self._say({"k": "bars", "f": self._sent, "bars": view.advances()})
+        self._held = not self._may_send
+        if self._held:
+            self._traffic.held += 1
+        else:
+            cursor = view.cursor()  # before the fragments: what happens while they are made may not be in them
+            if html := await view.fragments() + self._news_of_trouble():
+                await self._frame({"k": "html", "cursor": cursor, "content": html, "swap": "none"})
+            if view.news is not None:
+                news, view.news = view.news, None
+                await self._say({"k": "new", "n": news})
+            if view.progress and self._may_send:
+                await self._frame({"k": "bars", "bars": view.advances()})
         if asyncio.get_running_loop().time() - self._spoke >= HEARTBEAT:
             await self._say({"k": "beat"})
+
+    @property
+    def _may_send(self) -> bool:
+        return self._sent - self._seen < UNSEEN
+
+    async def _frame(self, message: dict[str, Any]) -> None:
+        """Send a frame that the page says it has painted."""
+        self._sent += 1
+        self._traffic.frames += 1
+        await self._say({**message, "f": self._sent})
 
     def _news_of_trouble(self) -> str:
         trouble = words.trouble(self._view.rooms.store.trouble)

@@ -1,54 +1,38 @@
 """The dashboard's pages: everything that a GET shows."""
 
 from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from jalebi.errors import MethodNotAllowed, NotFound, Problem
-from jalebi.events import cursor_text
-from jalebi.ids import new_id
-from jalebi.jobs import Job
+from jalebi.errors import MethodNotAllowed, NotFound
+from jalebi.ids import id_time, new_id
 from jalebi.kinds import Kind
-from jalebi.store import reads
+from jalebi.store import reads, search
 from jalebi.web import answers, contents, forms
 from jalebi.web.guard import authenticated
-from jalebi.web.listing import MOST_COUNTED, PAGE, Listing
-from jalebi.web.rooms import Rooms, rooms_of, root_of
-from jalebi.web.templating import page
-
-
-def cursor(rooms: Rooms, number: int) -> str:
-    """Return the place in the feed at which a page is rendered."""
-    return cursor_text(rooms.store.epoch, number)
-
-
-async def overview(request: Request) -> Response:
-    """`GET /`: what runs now, and how it goes."""
-    rooms = rooms_of(request)
-
-    def query(connection: Connection) -> tuple[int, contents.Board]:
-        return reads.last_number(connection), contents.board(connection)
-
-    number, board = await rooms.store.read(query)
-    return page(
-        request, "overview.html", view="overview", cursor=cursor(rooms, number), board=board.live(rooms),
-        workers=rooms.queue.workers,
-    )  # fmt: skip
+from jalebi.web.listing import COUNTED, MOST_COUNTED, PAGE, SEARCHED, Listing
+from jalebi.web.rooms import rooms_of, root_of
+from jalebi.web.templating import cursor, page
 
 
 async def jobs(request: Request) -> Response:
     """`GET /jobs`: a page of the jobs that pass the filters in the address, newest first."""
     rooms, listing = rooms_of(request), Listing(request.query_params)
 
-    def query(connection: Connection) -> tuple[int, list[Job], int, dict[str, int], list[str]]:
+    def query(connection: Connection) -> tuple[int, search.Found, tuple[int, bool], Any, dict[str, int], list[str]]:
         number = reads.last_number(connection)  # before the rows: what comes after it is sent again
-        found = reads.jobs(connection, listing.wanted, limit=PAGE + 1, before=listing.before)
-        matching = reads.count(connection, listing.wanted, most=MOST_COUNTED)
-        return number, found, matching, reads.counts(connection), sorted(reads.queue_counts(connection))
+        found = search.find(connection, listing.wanted, limit=PAGE + 1, before=listing.before, within=SEARCHED)
+        matching = search.count(connection, listing.wanted, most=MOST_COUNTED, within=COUNTED)
+        by_state = search.by_state(connection, listing.wanted)
+        return number, found, matching, by_state, reads.counts(connection), sorted(reads.queue_counts(connection))
 
-    number, found, matching, counts, queues = await rooms.store.read(query)
+    number, page_found, (matching, exact), by_state, counts, queues = await rooms.store.read(query)
+    found = page_found.jobs
+    more = len(found) > PAGE
+    reached = None if more else page_found.reached
     kinds = [kind.name for kind in rooms.kinds.all()]
     return page(
         request,
@@ -57,45 +41,18 @@ async def jobs(request: Request) -> Response:
         cursor=cursor(rooms, number),
         listing=listing,
         tabs=listing.tabs(),
-        counts={} if listing.narrowed else contents.grouped(counts),
+        counts={} if by_state is None else contents.grouped(by_state),
         jobs=[rooms.queue.live(job) for job in found[:PAGE]],
         back=listing.here,
-        older=listing.after(found[PAGE - 1].id) if len(found) > PAGE else None,
+        older=listing.after(found[PAGE - 1].id) if more else None,
+        looked=None if reached is None else (id_time(reached), listing.after(reached)),
         matching=matching,
-        most=MOST_COUNTED,
+        exact=exact,
         kinds=sorted({*kinds, *listing.wanted.kinds}),
         queues=sorted({*queues, *listing.wanted.queues}),
         any_job=sum(counts.values()) > 0,
+        quick=listing.last(rooms.store.clock()),
     )
-
-
-async def job(request: Request) -> Response:
-    """`GET /jobs/{id}`: everything about one job."""
-    return await job_page(request)
-
-
-async def job_page(request: Request, problem: Problem | None = None) -> Response:
-    """Return a job's page; `problem` is why an action on it was refused. Raises NotFound."""
-    rooms, job_id = rooms_of(request), request.path_params["id"]
-    number = await rooms.store.read(reads.last_number)
-    lines = await contents.last_lines(rooms, job_id)
-    whole = await contents.whole(rooms, job_id)
-    return page(
-        request,
-        "job.html",
-        200 if problem is None else problem.status,
-        view="job",
-        cursor=cursor(rooms, number),
-        whole=whole,
-        lines=lines,
-        problem=problem,
-    )
-
-
-async def confirm_delete(request: Request) -> Response:
-    """`GET /jobs/{id}/delete`: ask before a job is deleted."""
-    found = await rooms_of(request).queue.get(request.path_params["id"])
-    return page(request, "job/delete.html", job=found)
 
 
 async def kinds(request: Request) -> Response:
@@ -161,21 +118,6 @@ async def kind_page(
         label=forms.label,
         option=forms.option,
     )
-
-
-async def queues(request: Request) -> Response:
-    """`GET /queues`: every queue with what waits and runs in it."""
-    rooms = rooms_of(request)
-    found = contents.with_kinds(rooms, await rooms.store.read(contents.queues))
-    return page(request, "queues.html", view="queues", cursor=cursor(rooms, 0), queues=found)
-
-
-async def workers(request: Request) -> Response:
-    """`GET /workers`: who works, and at what."""
-    rooms = rooms_of(request)
-    active, waiting = await rooms.store.read(contents.crew)
-    values = contents.crew_values(rooms, active, waiting)
-    return page(request, "workers.html", view="workers", cursor=cursor(rooms, 0), **values)
 
 
 async def login(request: Request) -> Response:

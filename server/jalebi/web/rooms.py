@@ -1,9 +1,12 @@
 """What a request may reach of the server: the rooms below the web."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
+from jalebi.bulk import Bulk
+from jalebi.feed import Feed
 from jalebi.files import Files
 from jalebi.hub import Hub
 from jalebi.kinds import Kinds
@@ -12,9 +15,38 @@ from jalebi.settings import Settings
 from jalebi.store import Store
 from jalebi.web.figures import Figures
 from jalebi.web.frames import Frames
+from jalebi.web.traffic import Sizes, Traffic
 
 
-@dataclass(frozen=True, slots=True)
+class Crew(Protocol):
+    """What the pages show of this server's worker, and what they do with it."""
+
+    id: str
+    concurrency: int
+    started_at: float
+
+    @property
+    def busy(self) -> int:
+        """How many attempts it runs."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it starts nothing more."""
+
+    def jobs(self) -> list[str]:
+        """Return the ids of the jobs that it runs."""
+
+    def children(self) -> list[tuple[int, int | None, str | None]]:
+        """Return its child processes: pid, resident bytes where they are known, and the id of the job in it."""
+
+    async def pause(self) -> None:
+        """Start nothing more."""
+
+    def resume(self) -> None:
+        """Go on starting jobs."""
+
+
+@dataclass(slots=True)
 class Rooms:
     """One opened shop."""
 
@@ -25,6 +57,12 @@ class Rooms:
     files: Files
     kinds: Kinds
     frames: Frames
+    bulk: Bulk
+    feed: Feed
+    opened_at: float  # Unix seconds
+    worker: Crew | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+    sizes: Sizes = field(default_factory=Sizes)
     figures: Figures = field(default_factory=Figures)
 
 

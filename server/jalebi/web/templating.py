@@ -15,9 +15,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from jalebi.assets import STATIC, TEMPLATES
-from jalebi.events import rfc3339
-from jalebi.web import words
-from jalebi.web.rooms import rooms_of, root_of
+from jalebi.events import cursor_text, rfc3339
+from jalebi.web import charts, told, words
+from jalebi.web.rooms import Rooms, rooms_of, root_of
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -53,6 +53,12 @@ def when(at: float | None, *, exact: bool = False) -> Markup:
     return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(iso, iso, more, words.moment(at))
 
 
+def since(at: float) -> Markup:
+    """Return since when something goes on; a page that is live writes how long that is."""
+    iso = rfc3339(at)
+    return Markup('<time datetime="{}" title="{}" data-since>since {}</time>').format(iso, iso, words.moment(at))
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -65,6 +71,7 @@ def _environment() -> Environment:
         asset=asset,
         icon=icon,
         when=when,
+        since=since,
         icons=words.ICONS,
         folders=words.FOLDERS,
         percent=words.percent,
@@ -73,6 +80,7 @@ def _environment() -> Environment:
         took=words.took,
         stalled=words.stalled,
         receipts=words.receipts,
+        spark=charts.spark,
     )
     made.filters.update(
         number=words.number,
@@ -113,16 +121,27 @@ def page(
     live = f"{root}/ws/live?{live_query(request, view)}"
     origin = f"{request.url.scheme}://{request.url.netloc}"
     trouble = words.trouble(rooms_of(request).store.trouble)
-    shown = render(name, root, live=live, cursor=cursor, origin=origin, trouble=trouble, **values)
-    return HTMLResponse(shown, status, {**HEADERS, **(headers or {})})
+    done = told.told(request)
+    shown = render(name, root, live=live, cursor=cursor, origin=origin, trouble=trouble, done=done, **values)
+    answer = HTMLResponse(shown, status, {**HEADERS, **(headers or {})})
+    if done:
+        told.forget(request, answer)
+    return answer
 
 
 def live_query(request: Request, view: str) -> str:
     """Return the query of the page's WebSocket."""
     pairs = [("view", view)]
-    pairs += [(name, value) for name, value in request.query_params.multi_items() if view == "jobs" and value]
+    told = {"job": ("level", "q")}.get(view, tuple(request.query_params) if view == "jobs" else ())
+    pairs += [(name, value) for name, value in request.query_params.multi_items() if name in told and value]
     pairs += [("job", request.path_params["id"])] if view == "job" else []
+    pairs += [("queue", request.path_params["name"])] if view == "queue" else []
     return urlencode(pairs)
+
+
+def cursor(rooms: Rooms, number: int) -> str:
+    """Return the place in the feed at which a page is rendered."""
+    return cursor_text(rooms.store.epoch, number)
 
 
 class Static(StaticFiles):

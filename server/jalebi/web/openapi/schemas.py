@@ -2,11 +2,20 @@
 
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from jalebi.events import TYPES
 from jalebi.jobs import State
 from jalebi.web.bodies import Cancellation, Submission
+from jalebi.web.bulk_api import BulkAction
 
 Schema = dict[str, Any]
+
+
+def _with_parts(name: str, model: type[BaseModel]) -> dict[str, Schema]:
+    """Return a model's schema, and those of the models in it, as components."""
+    found = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**found.pop("$defs", {}), name: found}
 
 
 def ref(name: str) -> Schema:
@@ -193,6 +202,22 @@ SCHEMAS: Final[dict[str, Schema]] = {
         duration=record("How long the last jobs took, in seconds.", p50=maybe(SECONDS), p95=maybe(SECONDS)),
     ),
     "Kinds": record("All kinds.", kinds=each(ref("Kind"))),
+    "Queue": record(
+        "A line of waiting jobs.",
+        name=TEXT,
+        depth=about(WHOLE, "Waiting jobs"),
+        running=WHOLE,
+        oldest_wait_seconds=about(maybe(SECONDS), "Of what is queued"),
+        max_running=about(maybe(WHOLE), "How many may run at once; null for any number"),
+        paused=BOOL,
+    ),
+    "Queues": record("All queues.", queues=each(ref("Queue"))),
+    "Matching": record(
+        "What a bulk action would touch.",
+        matching=WHOLE,
+        exact=about(BOOL, "False where it is at least that many"),
+        sample=each(ref("Job")),
+    ),
     "LogLine": record("A line of a job's log.", line=WHOLE, at=TIME, level=TEXT, message=TEXT),
     "File": record("A file kept with a job.", name=TEXT, size=WHOLE, media_type=TEXT, href=LINK),
     "Files": record("All files of a job.", files=each(ref("File"))),
@@ -207,4 +232,5 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Health": record("The server is well.", status=TEXT),
     "Submission": Submission.model_json_schema(),
     "Cancellation": Cancellation.model_json_schema(),
+    **_with_parts("BulkAction", BulkAction),
 }

@@ -4,7 +4,15 @@ from typing import Final
 
 from jalebi.web.views.base import View, Word
 from jalebi.web.views.listed import JobsView
-from jalebi.web.views.regions import OverviewView, QueuesView, WorkersView
+from jalebi.web.views.regions import (
+    ErrorsView,
+    OverviewView,
+    QueuesView,
+    QueueView,
+    SchedulesView,
+    SystemView,
+    WorkersView,
+)
 from jalebi.web.views.single import JobView
 
 __all__ = ["VIEWS", "View", "Word"]
@@ -15,5 +23,9 @@ VIEWS: Final[dict[str, type[View]]] = {
     "jobs": JobsView,
     "job": JobView,
     "queues": QueuesView,
+    "queue": QueueView,
+    "errors": ErrorsView,
+    "schedules": SchedulesView,
+    "system": SystemView,
     "workers": WorkersView,
 }

@@ -41,6 +41,7 @@ class View:
         self.known = 0  # the event up to which the page knows everything
         self.news: int | None = None  # how many jobs the list could show besides; None where that is not new
         self._looked = (0.0, (-1, 0))
+        self._ticked = 0.0
 
     def mailbox(self) -> AbstractContextManager[Mailbox]:
         """Subscribe to what concerns the page."""
@@ -104,6 +105,14 @@ class View:
         job = replace(news.job, progress=news.progress)
         note = words.note(news.progress, short=self.short)
         return [job.id, news.seq, words.percent(job), words.reached(job), note, words.stalled(job)]
+
+    def every(self, seconds: float) -> bool:
+        """Whether so many seconds have passed since this last said so."""
+        now = asyncio.get_running_loop().time()
+        if now - self._ticked < seconds:
+            return False
+        self._ticked = now
+        return True
 
     def due(self) -> bool:
         """Whether it is time to look at figures that all jobs together make."""

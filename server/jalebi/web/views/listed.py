@@ -1,5 +1,6 @@
 """The list of jobs, as an open page: its rows stay where they are and change in place."""
 
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -8,7 +9,7 @@ from starlette.websockets import WebSocket
 from jalebi.events import Event
 from jalebi.hub import Advance
 from jalebi.jobs import Job
-from jalebi.store import reads
+from jalebi.store import reads, search
 from jalebi.web import contents
 from jalebi.web.listing import Listing
 from jalebi.web.templating import patch
@@ -101,12 +102,22 @@ class JobsView(View):
                 html.append(patch("jobs/_gone.html", self.root, id=job_id))
             else:
                 self._rows[job_id] = job.seq
-                html.append(patch("jobs/_row.html", self.root, job=self.rooms.queue.live(job), back=self._listing.here))
+                html.append(self._row(self.rooms.queue.live(job)))
         if self.due():
-            counts = await self.rooms.figures.read(self.rooms.store, self.rooms.hub, reads.counts)
-            shown = contents.grouped(counts) if not self._listing.narrowed else {}
+            counts = await self._counts()
+            shown = {} if counts is None else contents.grouped(counts)
             tabs = patch("jobs/_tabs.html", self.root, tabs=self._listing.tabs(), counts=shown)
             if tabs != self._tabs:
                 self._tabs = tabs
                 html.append(tabs)
         return "".join(html)
+
+    def _row(self, job: Job) -> str:
+        values = {"job": job, "back": self._listing.here, "picking": True, "unmatched": not self._listing.wants(job)}
+        return patch("jobs/_row.html", self.root, **values)
+
+    async def _counts(self) -> dict[str, int] | None:
+        """Return the counts for the tabs; those of all jobs are read once for all pages."""
+        if not self._listing.narrowed:
+            return await self.rooms.figures.read(self.rooms.store, self.rooms.hub, reads.counts)
+        return await self.rooms.store.read(partial(search.by_state, wanted=self._listing.wanted))

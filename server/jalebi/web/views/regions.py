@@ -1,24 +1,26 @@
 """Pages with one region that is small enough to be written anew whenever it has changed."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection
 from starlette.websockets import WebSocket
 
+from jalebi.errors import NotFound
 from jalebi.events import Event
 from jalebi.hub import Advance
 from jalebi.jobs import Job
-from jalebi.web import contents
+from jalebi.web import error_pages, overview, queue_pages, schedule_pages, system_page, worker_pages
 from jalebi.web.templating import patch
-from jalebi.web.views.base import View
+from jalebi.web.views.base import View, Word
+from jalebi.web.views.slots import Slots
 
 
 class RegionView(View):
     """A page with one region that is small enough to be written anew whenever it has changed."""
 
-    template: str
-    query: Callable[[Connection], Any]  # the same function every time: all pages share its answer
+    template: ClassVar[str]
 
     def __init__(self, socket: WebSocket) -> None:
         super().__init__(socket)
@@ -28,32 +30,44 @@ class RegionView(View):
         """Return the region where it has changed."""
         if not self.due():
             return ""
-        html = await self.region()
+        html = patch(self.template, self.root, **await self.values())
         if html == self._shown:
             return ""
         self._shown = html
         return html
 
-    async def region(self) -> str:
-        """Return the region."""
-        found = await self.rooms.figures.read(self.rooms.store, self.rooms.hub, self.query)
-        return patch(self.template, self.root, **self.values(found))
-
-    def values(self, found: Any) -> dict[str, Any]:
+    async def values(self) -> dict[str, Any]:
         """Return what the template shows."""
         raise NotImplementedError
 
 
-class _WithBars(RegionView):
+class _Read(RegionView):
+    """A region that one query fills, whose answer all pages share."""
+
+    query: Callable[[Connection], Any]  # the same function every time
+
+    async def read(self) -> Any:
+        """Return the answer."""
+        return await self.rooms.figures.read(self.rooms.store, self.rooms.hub, self.query)
+
+
+class _WithBars(_Read):
     """A region with the bars of some running jobs."""
+
+    most: ClassVar[int] = worker_pages.SHOWN
 
     def __init__(self, socket: WebSocket) -> None:
         super().__init__(socket)
-        self._ids: set[str] = set()
+        self.slots = Slots(self.most)
+
+    def begin(self, word: Word) -> bool:
+        """Take the jobs that the page shows."""
+        self.slots.begin(word.rows)
+        return super().begin(word)
 
     def wants(self, job: Job) -> bool:
         """Whether a job's bar is on the page."""
-        return job.id in self._ids
+        return job.id in self.slots.ids
 
     def take(self, message: Event | Advance) -> None:
         """Note how far a job is; its end is in the region."""
@@ -64,36 +78,100 @@ class _WithBars(RegionView):
 
 
 class OverviewView(_WithBars):
-    """The overview: counts, what runs now, what has just ended."""
+    """The overview: counts, what runs now, what fails, the queues."""
 
     template = "overview/_board.html"
-    query = staticmethod(contents.board)
+    query = staticmethod(overview.board)
+    most = overview.RUNNING_SHOWN
 
-    def values(self, found: contents.Board) -> dict[str, Any]:
+    async def values(self) -> dict[str, Any]:
         """Return the board with live progress."""
-        self._ids = {job.id for job in found.running}
-        return {"board": found.live(self.rooms), "workers": self.rooms.queue.workers}
+        found = await self.read()
+        return overview.values(self.rooms, replace(found, running=await self.slots.place(self.rooms, found.running)))
 
 
 class WorkersView(_WithBars):
     """The workers and what each of them runs."""
 
     template = "workers/_crew.html"
-    query = staticmethod(contents.crew)
+    query = staticmethod(worker_pages.crew)
 
-    def values(self, found: tuple[list[Job], int]) -> dict[str, Any]:
+    async def values(self) -> dict[str, Any]:
         """Return the active jobs with live progress."""
-        active, waiting = found
-        self._ids = {job.id for job in active}
-        return contents.crew_values(self.rooms, active, waiting)
+        active, waiting = await self.read()
+        return worker_pages.values(self.rooms, (await self.slots.place(self.rooms, active), waiting))
 
 
 class QueuesView(RegionView):
     """The queues with their counts."""
 
     template = "queues/_queues.html"
-    query = staticmethod(contents.queues)
 
-    def values(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+    async def values(self) -> dict[str, Any]:
         """Return the queues."""
-        return {"queues": contents.with_kinds(self.rooms, found)}
+        return await queue_pages.cards(self.rooms)
+
+
+class QueueView(_WithBars):
+    """One queue."""
+
+    template = "queues/_one.html"
+    most = queue_pages.JOBS_SHOWN
+
+    def __init__(self, socket: WebSocket) -> None:
+        super().__init__(socket)
+        self._name = socket.query_params.get("queue", "")
+
+    async def values(self) -> dict[str, Any]:
+        """Return the queue with its running jobs."""
+        found = await queue_pages.card(self.rooms, self._name)
+        return {**found, "running": await self.slots.place(self.rooms, found["running"])}
+
+    async def fragments(self) -> str:
+        """Return the region where it has changed; a queue that nobody knows any more stays as it was."""
+        try:
+            return await super().fragments()
+        except NotFound:
+            return ""
+
+
+class ErrorsView(RegionView):
+    """The groups of errors."""
+
+    template = "errors/_groups.html"
+
+    def __init__(self, socket: WebSocket) -> None:
+        super().__init__(socket)
+        self._order: dict[str, int] = {}
+
+    async def values(self) -> dict[str, Any]:
+        """Return the newest groups in the order in which the page first had them: rows do not move under the reader."""
+        found = await error_pages.newest(self.rooms)
+        for fault in found["faults"]:
+            self._order.setdefault(fault.fingerprint, len(self._order))
+        return {**found, "faults": sorted(found["faults"], key=lambda fault: self._order[fault.fingerprint])}
+
+
+class SchedulesView(_Read):
+    """What waits for a time."""
+
+    template = "schedules/_due.html"
+    query = staticmethod(schedule_pages.upcoming)
+
+    async def values(self) -> dict[str, Any]:
+        """Return what comes due next."""
+        return schedule_pages.values(await self.read())
+
+
+class SystemView(RegionView):
+    """How the server is."""
+
+    template = "system/_now.html"
+
+    def due(self) -> bool:
+        """Whether it is time to look: every few seconds, whatever happens to jobs."""
+        return self.every(2.0)
+
+    async def values(self) -> dict[str, Any]:
+        """Return the figures."""
+        return await system_page.values(self.rooms)

@@ -11,8 +11,8 @@ from jalebi.errors import NotFound
 from jalebi.events import Event
 from jalebi.hub import Advance, Mailbox
 from jalebi.jobs import WAITING, Job, State
-from jalebi.store import reads
-from jalebi.web import contents, words
+from jalebi.store import logs, reads
+from jalebi.web import job_page, log_page, words
 from jalebi.web.templating import patch, render
 from jalebi.web.views.base import View, Word
 
@@ -33,8 +33,11 @@ class JobView(View):
         super().__init__(socket)
         self._id = socket.query_params.get("job", "")
         self._version = -1
-        self._line = 0
+        self._wanted = log_page.wanted_in(socket.query_params)
+        self._line = 0  # the last one that the page has, or has passed over
         self._lines: list[reads.LogLine] = []
+        self._others = 0  # lines that came and are not wanted
+        self._gap: tuple[int, int | None] | None = None  # after which line some are left out, and how many
         self._job: Job | None = None
         self._place: int | None = None
         self._placed = (0.0, -1)
@@ -52,20 +55,27 @@ class JobView(View):
         return super().begin(word)
 
     async def catch_up(self) -> bool:
-        """Find the lines that the page has missed; False where the job is gone or the lines are too many."""
+        """Find the lines that the page has missed, of many only the newest; False where the job is gone."""
         job = await self.rooms.store.read(partial(reads.job, job_id=self._id))
         if job is None:
             return False
-        query = partial(reads.log_lines, job_id=self._id, after=self._line, limit=contents.LINES_SHOWN + 1)
-        lines = await self.rooms.store.read(query)
-        if len(lines) > contents.LINES_SHOWN:
-            return False
-        self._lines = lines
+        await self._missed_lines()
         if job.seq != self._version or job.state is State.CANCELLING:  # receipts come without a number
             self._version = -1
         self._job = job
         self.resume(job)
         return True
+
+    async def _missed_lines(self) -> None:
+        keep = self.rooms.settings.max_log_lines
+        query = partial(logs.page, job_id=self._id, wanted=self._wanted, keep=keep, most=LINES + 1)
+        found = await self.rooms.store.read(query)
+        missed = [line for line in found.lines if line.line > self._line]
+        if len(missed) > LINES:
+            missed = missed[-LINES:]
+            left_out = missed[0].line - self._line - 1
+            self._gap = self._line, left_out if self._wanted.everything else None
+        self._lines = missed
 
     def take(self, message: Event | Advance) -> None:
         """Note a change, a log line, or how far the job is."""
@@ -75,11 +85,21 @@ class JobView(View):
                 self._version = -1
         elif message.type == "log":
             log = (message.extra or {})["log"]
-            self._lines.append(reads.LogLine(log["line"], message.at, log["level"], log["message"]))
+            if self._wanted.wants(log["level"], log["message"]):
+                self._lines.append(reads.LogLine(log["line"], message.at, log["level"], log["message"]))
+                if len(self._lines) >= 4 * LINES:  # the page does not take them: only the newest will be shown
+                    self._leave_out(self._lines[: 3 * LINES])
+            elif log["line"] > self._line:
+                self._others += 1
         else:
             self.progress.clear()
             self._job = message.job
             self._version = -1
+
+    def _leave_out(self, lines: list[reads.LogLine]) -> None:
+        after, known = self._gap or (self._line, 0)
+        self._gap = after, None if known is None else known + len(lines)
+        self._lines = self._lines[len(lines) :]
 
     def patience(self) -> float:
         """Return less than usual while receipts are waited for."""
@@ -90,7 +110,7 @@ class JobView(View):
         html = self._new_lines()
         if self._version < 0 or await self._moved_up() or await self._got_receipts():
             try:
-                found = await contents.whole(self.rooms, self._id)
+                found = await job_page.whole(self.rooms, self._id)
             except NotFound:
                 return html
             self._job, self._version, self._place = found.job, found.job.seq, found.outlook.position
@@ -100,11 +120,18 @@ class JobView(View):
 
     def _new_lines(self) -> str:
         lines = [line for line in self._lines if line.line > self._line]
-        self._lines = []
-        if not lines:
+        others, gap = self._others, self._gap
+        self._lines, self._others, self._gap = [], 0, None
+        if not lines and not others:
             return ""
-        self._line, skipped = lines[-1].line, max(0, len(lines) - LINES)
-        return render("job/_more_lines.html", self.root, lines=lines[-LINES:], skipped=skipped)
+        if len(lines) > LINES:
+            after, known = gap or (self._line, 0)
+            gap = after, None if known is None else known + len(lines) - LINES
+            lines = lines[-LINES:]
+        left = log_page.Gap(self._id, self._wanted, gap[0], lines[0].line, gap[1]) if gap and lines else None
+        if lines:
+            self._line = lines[-1].line
+        return render("job/_more_lines.html", self.root, lines=log_page.shown(lines), gap=left, others=others)
 
     async def _moved_up(self) -> bool:
         """Whether a waiting job has another place in line than the page shows."""

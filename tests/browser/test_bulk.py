@@ -1,0 +1,95 @@
+"""Selections and bulk actions in a real browser: the bar, the dialog, the job that does it; also without scripts."""
+
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.conftest import Kitchen, Reader
+
+
+async def picked(page: Page, jobs: list[str]) -> None:
+    """Check the boxes of some jobs."""
+    for job in jobs:
+        await page.locator(f'.pick[value="{job}"]').check()
+
+
+def waiting(kitchen: Kitchen, count: int, tag: str) -> list[str]:
+    return [kitchen.submit("nap", tags=[tag], delay=3600) for _ in range(count)]
+
+
+async def test_a_selection_is_cancelled_after_a_question_and_a_bar_shows_how_far_it_is(reader: Reader) -> None:
+    first, second, third, left = waiting(reader.kitchen, 4, "bulk-some")
+    page = await reader.open("/jobs?tag=bulk-some")
+    bar = page.locator(".bulkbar")
+    await expect(bar).to_be_hidden()
+    await picked(page, [first, second, third])
+    await expect(bar).to_be_visible()
+    await expect(bar.locator("[data-selected]")).to_have_text("3 selected")
+    await bar.get_by_role("button", name="Cancel").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("heading")).to_have_text("Cancel 3 jobs?")
+    await dialog.get_by_role("link", name="Leave them").click()
+    await expect(dialog).to_have_count(0)
+    await expect(page.locator(f'.pick[value="{first}"]')).to_be_checked()  # and nothing was done
+    await bar.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Cancel 3 jobs").click()
+    top = page.locator("#top-of-job")
+    await expect(top).to_have_attribute("data-state", "completed")
+    await expect(page.locator("#done")).to_contain_text("Started")
+    await expect(page.locator("#outcome")).to_contain_text('"changed": 3')
+    assert (await reader.kitchen.job(third))["state"] == "cancelled"
+    with reader.kitchen.api() as client:
+        assert client.get(f"/v1/jobs/{left}").json()["state"] == "scheduled"
+
+
+async def test_everything_that_matches_goes_beyond_the_page(reader: Reader) -> None:
+    jobs = waiting(reader.kitchen, 60, "bulk-all")
+    page = await reader.open("/jobs?tag=bulk-all")
+    await expect(page.locator(".pick")).to_have_count(50)
+    await page.get_by_label("Select all on this page").check()
+    await expect(page.locator("[data-selected]")).to_have_text("50 selected")
+    await page.get_by_label("all 60 that match").check()
+    await page.locator(".bulkbar").get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete 60 jobs").click()
+    await expect(page.locator("#top-of-job")).to_have_attribute("data-state", "completed")
+    with reader.kitchen.api() as client:
+        assert {client.get(f"/v1/jobs/{job}").status_code for job in jobs} == {404}
+
+
+async def test_a_selection_outlives_updates_and_tells_what_is_gone(reader: Reader) -> None:
+    kept, deleted = waiting(reader.kitchen, 2, "bulk-live")
+    page = await reader.open("/jobs?tag=bulk-live")
+    await picked(page, [kept, deleted])
+    with reader.kitchen.api() as client:
+        client.post(f"/v1/jobs/{kept}/cancel")
+        client.delete(f"/v1/jobs/{deleted}")
+    await expect(page.locator(f'[data-job="{kept}"]')).to_have_attribute("data-state", "cancelled")
+    await expect(page.locator(f'.pick[value="{kept}"]')).to_be_checked()
+    await expect(page.locator("[data-selected]")).to_have_text("1 selected, 1 gone")
+
+
+async def test_without_scripts_a_selection_is_cancelled_too(chromium: Browser, kitchen: Kitchen) -> None:
+    first, second = waiting(kitchen, 2, "bulk-plain")
+    context = await chromium.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(f"{kitchen.url}/jobs?tag=bulk-plain")
+    await picked(page, [first])
+    await page.locator(".bulkbar").get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("heading", name="Cancel 1 job?")).to_be_visible()
+    await page.get_by_role("button", name="Cancel 1 job").click()
+    await expect(page.locator("#top-of-job")).to_be_visible()
+    assert (await kitchen.job(first))["state"] == "cancelled"
+    with kitchen.api() as client:
+        assert client.get(f"/v1/jobs/{second}").json()["state"] == "scheduled"
+    await context.close()
+
+
+async def test_a_row_that_stops_matching_stays_dimmed_where_it_is(reader: Reader) -> None:
+    jobs = waiting(reader.kitchen, 3, "bulk-dim")
+    page = await reader.open("/jobs?tag=bulk-dim&state=scheduled")
+    before = await page.locator("[data-list] [data-job]").evaluate_all("rows => rows.map(row => row.dataset.job)")
+    with reader.kitchen.api() as client:
+        client.post(f"/v1/jobs/{jobs[1]}/cancel")
+    middle = page.locator(f'[data-job="{jobs[1]}"]')
+    await expect(middle).to_have_attribute("data-unmatched", "")
+    await expect(middle).to_contain_text("no longer matches the filter")
+    after = await page.locator("[data-list] [data-job]").evaluate_all("rows => rows.map(row => row.dataset.job)")
+    assert after == before == jobs[::-1]
