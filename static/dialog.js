@@ -1,27 +1,39 @@
 // A question that a page of its own would ask is asked in a dialog: the same page, fetched; without scripts it is just that.
 (() => {
-  let dialog = null;
+  let dialog = null, behind = [];
+
+  // What is behind is out of reach for everybody, from the click on and until the answer.
+  function hide() {
+    reveal();
+    behind = [...document.body.children].filter((one) => !one.hasAttribute("aria-hidden") && one.tagName !== "DIALOG");
+    for (const one of behind) one.setAttribute("aria-hidden", "true");
+  }
+  function reveal() {
+    for (const one of behind) one.removeAttribute("aria-hidden");
+    behind = [];
+  }
+
   function open(section) {
-    dialog?.close();
+    const before = dialog;
     dialog = document.createElement("dialog");
+    dialog.className = "question";
     dialog.setAttribute("aria-labelledby", "question-title");
     section.querySelector("h1")?.setAttribute("id", "question-title");
-    dialog.className = "question";
     dialog.append(section);
-    // What is behind is out of reach for everybody, assistive technology too.
-    const behind = [...document.body.children].filter((one) => !one.hasAttribute("aria-hidden"));
-    for (const one of behind) one.setAttribute("aria-hidden", "true");
+    document.body.append(dialog);
     const own = dialog;
-    document.body.append(own);
-    own.addEventListener("close", () => { for (const one of behind) one.removeAttribute("aria-hidden"); own.remove(); });
-    dialog.showModal();
+    own.addEventListener("close", () => { own.remove(); if (dialog === own) reveal(); });
+    before?.remove();
+    own.showModal();
   }
+
   document.addEventListener("submit", async (event) => {
     const form = event.target, button = event.submitter;
     if (form.getAttribute("method") !== "get" || !form.matches("[data-dialog], dialog form")) return;
     event.preventDefault();
     const address = new URL(form.getAttribute("action"), location); // form.action may be a button of that name
     address.search = new URLSearchParams(new FormData(form, button));
+    if (!form.closest("dialog")) hide();
     try {
       const answer = await fetch(address, { headers: { accept: "text/html" } });
       const section = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#main > section");
@@ -36,4 +48,5 @@
     event.preventDefault();
     dialog.close();
   });
+  addEventListener("pageshow", reveal); // the way back to a page that was left with a question open
 })();
