@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only NAME] [--write]`: measures this machine and prints ratios."""
+"""`python -m benchmarks [--quick] [--only NAME] [--keep] [--write]`: measures this machine and prints ratios."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
-from benchmarks import draining, fanout, pickup, progress, purging, submissions
+from benchmarks import browser, draining, fanout, pages, pickup, progress, purging, submissions
 from benchmarks.figures import Table
 from benchmarks.machine import Others, facts
 from benchmarks.processes import CannotRun
@@ -24,6 +24,8 @@ BENCHMARKS: Final[dict[str, Callable[[Size], Table]]] = {
     "progress": progress.run,
     "fanout": fanout.run,
     "purge": purging.run,
+    "browser": browser.run,
+    "pages": pages.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 READING: Final = """\
@@ -31,7 +33,7 @@ READING: Final = """\
 
 Made by `make bench`, which measures the machine it runs on; `.venv/bin/python -m benchmarks --write` writes this file
 anew, `--quick` takes half a minute and is good for nothing but seeing that it works, `--only NAME` runs one part
-(`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`).
+(`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`, `browser`, `pages`).
 
 How to read the figures:
 
@@ -54,7 +56,7 @@ def main() -> int:
     tables, broken = [], 0
     try:
         with tempfile.TemporaryDirectory(prefix=".benchmarks-", dir=place) as folder:
-            size = replace(QUICK if options.quick else FULL, folder=Path(folder).resolve())
+            size = replace(QUICK if options.quick else FULL, folder=Path(folder).resolve(), keep=options.keep)
             known = facts(size.folder)
             print("\n".join(["Jalebi's benchmarks on this machine", *known, ""]), flush=True)
             for name in options.only or BENCHMARKS:
@@ -94,6 +96,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="half a minute: to see that it works, not to quote")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} anew")
+    parser.add_argument("--keep", action="store_true", help="keep the database of `pages` for the next run")
     parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
     options = parser.parse_args(arguments)
     if options.write and (options.quick or options.only):

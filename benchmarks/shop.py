@@ -53,6 +53,27 @@ async def talk(ctx: JobContext, lines: int, seconds: float) -> None:
     await steps.acquire()
 
 
+#: How often each `bar` reports in a second.
+pace = {"reports": 0.0}
+
+
+@shop.job(timeout=280)
+async def bar(ctx: JobContext, number: int, total: float | None = 1000) -> None:
+    """Report steadily, with the time as the message, for as long as the server lives."""
+    done, reports = 97 * number, 1.0  # once even while the others rest: a bar that has never moved looks different
+    while True:
+        if reports:
+            done += 1
+            ctx.progress(done % 1000, total, f"{time.time():.4f}", "pages")
+        reports = pace["reports"]
+        await asyncio.sleep(1 / reports if reports else 0.1)
+
+
+@shop.job
+async def set_pace(reports: float) -> None:
+    pace["reports"] = reports
+
+
 @shop.job
 async def go() -> None:
     steps.release()

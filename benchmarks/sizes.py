@@ -24,10 +24,16 @@ class Size:
     lines: int = 200
     tick_seconds: float = 4.0
     old_jobs: int = 10_000
+    stored_jobs: int = 1_000_000
+    page_views: int = 30
+    keep: bool = False  # the database of `pages`, for the next run
+    bars: Sequence[int] = (24, 50, 200)
+    watch_seconds: float = 3.0
 
 
 QUICK: Final = Size(
     rounds=1, submit_seconds=0.6, drain_jobs=1000, drain_commits=300, process_jobs=60, pick_ups=60, calls=20_000,
-    items=400, sockets=300, lines=50, tick_seconds=1.5, old_jobs=2000,
+    items=400, sockets=300, lines=50, tick_seconds=1.5, old_jobs=2000, stored_jobs=50_000, page_views=5,
+    bars=(24,), watch_seconds=1.5,
 )  # fmt: skip
 FULL: Final = Size()
