@@ -32,7 +32,7 @@ READING: Final = """\
 # Results
 
 Made by `make bench`, which measures the machine it runs on; `.venv/bin/python -m benchmarks --write` writes this file
-anew, `--quick` takes half a minute and is good for nothing but seeing that it works, `--only NAME` runs one part
+anew, `--quick` takes a minute and is good for nothing but seeing that it works, `--only NAME` runs one part
 (`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`, `browser`, `pages`).
 
 How to read the figures:
@@ -94,7 +94,7 @@ def _terminated(*_: object) -> NoReturn:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="half a minute: to see that it works, not to quote")
+    parser.add_argument("--quick", action="store_true", help="a minute: to see that it works, not to quote")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} anew")
     parser.add_argument("--keep", action="store_true", help="keep the database of `pages` for the next run")
     parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))

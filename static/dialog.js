@@ -13,7 +13,7 @@
     behind = [];
   }
 
-  function open(section) {
+  function open(section, opener) {
     const before = dialog;
     dialog = document.createElement("dialog");
     dialog.className = "question";
@@ -22,9 +22,10 @@
     dialog.append(section);
     document.body.append(dialog);
     const own = dialog;
-    own.addEventListener("close", () => { own.remove(); if (dialog === own) reveal(); });
+    own.addEventListener("close", () => { own.remove(); if (dialog === own) { reveal(); opener?.focus(); } });
     before?.remove();
     own.showModal();
+    own.querySelector("[data-close]")?.focus(); // whoever goes on typing answers nothing by it
   }
 
   document.addEventListener("submit", async (event) => {
@@ -37,7 +38,7 @@
     try {
       const answer = await fetch(address, { headers: { accept: "text/html" } });
       const section = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#main > section");
-      if (section && !answer.redirected) return open(section);
+      if (section && !answer.redirected) return open(section, button);
     } catch {
       // the page itself will say what is wrong
     }

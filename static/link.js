@@ -48,6 +48,14 @@
   }
 
   // No socket gets through, but requests may: the page is fetched now and then, and the socket goes on trying.
+  // A handshake that is refused may say that the session is over: then the page's own address leads to the login and back.
+  async function knock() {
+    show();
+    if (state.up || state.paused || state.tries < 2 || document.hidden) return;
+    const answer = await fetch($("#help-link").href, { method: "HEAD", cache: "no-store" }).catch(() => null);
+    if (answer?.status === 401) location.reload();
+  }
+
   async function poll() {
     polling = !state.up && !state.paused;
     if (!polling) return;
@@ -72,7 +80,7 @@
       show();
     });
   }
-  document.addEventListener("jalebi:link", show);
+  document.addEventListener("jalebi:link", knock);
 
   document.addEventListener("click", async (event) => {
     const link = event.target.closest("#pill");

@@ -6,7 +6,8 @@ const live = (() => {
   const now = () => performance.now();
   const state = { up: false, everUp: false, paused: false, beat: 5000, last: now(), lastAt: new Date(), tried: now(), tries: 0 };
   if (!$("#live")) return null; // the page of the login
-  let connection = null, fetching = false;
+  let connection = null, fetching = false, fetched = -Infinity;
+  const list = { since: $("#main").dataset.after, new: 0 }; // the cursor of what was fetched; how many jobs are new to it
 
   // Ends the socket for good, whatever it says of itself: hx-ws has no close(), but aborting makes it inert.
   function hangUp() {
@@ -41,6 +42,8 @@ const live = (() => {
     }
     removeEventListener("htmx:after:request", note);
     fetching = false;
+    fetched = now();
+    if (well) Object.assign(list, { since: $("#main").dataset.after, new: 0 });
     return well;
   }
 
@@ -57,7 +60,7 @@ const live = (() => {
     for (const row of document.querySelectorAll("main [data-job][data-v]")) rows[row.dataset.job] = +row.dataset.v;
     const line = +([...document.querySelectorAll("[data-line]")].at(-1)?.dataset.line ?? 0);
     const trouble = $("#trouble").textContent.trim();
-    event.detail.connection.socket.send(JSON.stringify({ after: $("#main").dataset.after, rows, line, trouble }));
+    event.detail.connection.socket.send(JSON.stringify({ after: $("#main").dataset.after, rows, line, trouble, ...list }));
   });
   addEventListener("htmx:ws:close", (event) => {
     state.up = false;
@@ -66,7 +69,11 @@ const live = (() => {
     const code = event.detail.code;
     if (code === 1000 || code === 1008 || code >= 4000) setTimeout(() => state.up || fetching || remount(), 2000);
   });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) state.last = now(); });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    state.last = now();
+    clearTimeout(connection?.timer); // hx-ws connects at once, and would again
+  });
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 
   addEventListener("htmx:ws:before:message:incoming", (event) => {
@@ -78,7 +85,7 @@ const live = (() => {
     event.preventDefault();
     if (message.k === "hello") { state.beat = message.beat * 1000; state.up = state.everUp = true; state.tries = 0; tell(); }
     if (message.k === "bars") bars(message);
-    if (message.k === "new") pill(message.n);
+    if (message.k === "new") pill(message);
     if (message.k === "resync") refresh();
   });
   // The cursor moves on only once its fragments are in the page.
@@ -131,13 +138,15 @@ const live = (() => {
   }
   const write = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
 
-  // Jobs that are new to the list: it does not move under the reader; an empty list shows them at once.
-  function pill(count) {
-    if ($("[data-empty]") && count) return void refresh();
+  // Jobs that are new to the list: it does not move under the reader; an empty list shows them at once, now and then.
+  function pill({ n, more, f }) {
+    seen(f);
+    list.new = n;
+    if ($("[data-empty]") && n && now() - fetched > 3000) return void refresh();
     const link = $("#pill");
     if (!link) return;
-    link.hidden = !count;
-    link.textContent = `${count} new ${count === 1 ? "job" : "jobs"} — show`;
+    link.hidden = !n;
+    link.textContent = `${n}${more ? "+" : ""} new ${n === 1 && !more ? "job" : "jobs"} — show`;
   }
   return { state, hangUp, remount, refresh, fetchAnew };
 })();

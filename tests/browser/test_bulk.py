@@ -93,3 +93,71 @@ async def test_a_row_that_stops_matching_stays_dimmed_where_it_is(reader: Reader
     await expect(middle).to_contain_text("no longer matches the filter")
     after = await page.locator("[data-list] [data-job]").evaluate_all("rows => rows.map(row => row.dataset.job)")
     assert after == before == jobs[::-1]
+
+
+async def test_much_more_than_was_seen_is_asked_about_again(reader: Reader) -> None:
+    waiting(reader.kitchen, 5, "bulk-grew")
+    page = await reader.open("/jobs?tag=bulk-grew")
+    await page.get_by_label("Select all on this page").check()
+    await page.get_by_label("all 5 that match").check()
+    await expect(page.locator("[data-selected]")).to_have_text("Selected:")
+    await page.locator(".bulkbar").get_by_role("button", name="Cancel").click()
+    reader.seen.complaints.clear()
+    waiting(reader.kitchen, 2, "bulk-grew")
+    await page.get_by_role("button", name="Cancel 5 jobs").click()
+    await expect(page.get_by_role("alert").filter(has_text="More match now")).to_contain_text("than the 5 that you saw")
+    reader.seen.complaints.clear()  # the browser notes the 409
+    await page.get_by_role("button", name="Cancel 7 jobs").click()
+    await expect(page.locator("#outcome")).to_contain_text('"changed": 7')
+
+
+async def test_all_failures_of_an_error_are_retried_from_its_page(reader: Reader) -> None:
+    for _ in range(3):
+        await reader.kitchen.job(reader.kitchen.submit("spill", args={"message": "only here"}))
+    page = await reader.open("/errors")
+    await page.get_by_role("link", name="only here").click()
+    await page.get_by_role("button", name="Retry all 3").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Retry 3 jobs").click()
+    await expect(page.locator("#outcome")).to_contain_text('"changed": 3')
+
+
+async def test_the_question_does_not_answer_itself_and_gives_the_focus_back(reader: Reader) -> None:
+    [job] = waiting(reader.kitchen, 1, "bulk-keys")
+    page = await reader.open("/jobs?tag=bulk-keys")
+    await page.locator(f'.pick[value="{job}"]').focus()
+    await page.keyboard.press("Space")
+    delete = page.locator(".bulkbar").get_by_role("button", name="Delete")
+    await delete.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("link", name="Leave them")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(delete).to_be_focused()
+    await expect(page.locator(f'.pick[value="{job}"]')).to_be_checked()
+
+
+async def test_all_that_match_is_not_kept_when_nothing_is_selected_any_more(reader: Reader) -> None:
+    [job] = waiting(reader.kitchen, 1, "bulk-none")
+    page = await reader.open("/jobs?tag=bulk-none")
+    box, whole = page.locator(f'.pick[value="{job}"]'), page.get_by_label("all 1 that match")
+    await box.check()
+    await whole.check()
+    await box.uncheck()
+    await expect(page.locator(".bulkbar")).to_be_hidden()
+    await box.check()
+    await expect(whole).not_to_be_checked()
+
+
+async def test_a_row_that_pales_or_is_deleted_moves_no_other(reader: Reader) -> None:
+    jobs = waiting(reader.kitchen, 4, "bulk-still")
+    for size in ({"width": 1280, "height": 900}, {"width": 390, "height": 844}):
+        await reader.page.set_viewport_size(size)  # type: ignore[arg-type]
+        page = await reader.open("/jobs?tag=bulk-still&state=scheduled")
+        places = "rows => rows.map(row => [row.id, row.offsetTop, row.offsetHeight])"
+        before = await page.locator("#jobs > li").evaluate_all(places)
+        with reader.kitchen.api() as client:
+            client.post(f"/v1/jobs/{jobs.pop()}/cancel")
+            client.delete(f"/v1/jobs/{jobs.pop()}")
+        await expect(page.locator("[data-unmatched]")).to_have_count(1)
+        await expect(page.locator(".gone")).to_contain_text("This job was deleted.")
+        assert await page.locator("#jobs > li").evaluate_all(places) == before

@@ -1,11 +1,13 @@
 """The forms in a real browser: fields made from a kind's schema, errors beside their fields, files handed in."""
 
 import re
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from playwright.async_api import Page, expect
+import pytest
+from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import Reader
+from tests.browser.conftest import Kitchen, Reader, watch
 from tests.browser.test_jobs_list import row
 
 
@@ -15,10 +17,12 @@ async def test_a_form_submits_a_job_and_leads_to_its_page(reader: Reader, tmp_pa
     await page.get_by_label("title", exact=True).fill("two boxes")
     await page.get_by_label("pieces").fill("7")
     await page.get_by_label("ratio").fill("0.25")
-    await page.get_by_label("size").select_option("large")
+    await page.get_by_role("group", name="size").get_by_label("large").check()
     await page.get_by_label("fresh").uncheck()
     await page.get_by_label("toppings").fill("nuts\nrose")
-    await page.get_by_label("address").fill('{"street": "1 Main"}')
+    await expect(page.get_by_label("street")).to_be_hidden()
+    await page.get_by_label("address").check()
+    await page.get_by_label("street").fill("1 Main")
     (tmp_path / "note.txt").write_text("ring twice")
     await page.get_by_label("note").set_input_files(tmp_path / "note.txt")
     await page.get_by_label("tags").fill("not a tag")
@@ -48,20 +52,22 @@ async def test_an_error_stands_beside_its_field_and_what_was_typed_stays(reader:
     await page.get_by_label("title", exact=True).fill("ab")
     await page.get_by_label("pieces").fill("501")
     await page.get_by_label("fresh").uncheck()
-    await page.get_by_label("address").fill('{"street": ')
+    await page.get_by_label("address").check()
     (tmp_path / "note.txt").write_text("kept")
     await page.get_by_label("note").set_input_files(tmp_path / "note.txt")
     await page.get_by_role("button", name="Submit").click()
     await expect(page.locator(".field.wrong")).to_have_count(3)
     await expect(page.get_by_label("pieces")).to_have_attribute("aria-invalid", "true")
     await expect(page.get_by_label("pieces")).to_have_accessible_description(re.compile("less than or equal to 500"))
-    await expect(page.get_by_label("address")).to_have_accessible_description(re.compile("This is not JSON"))
+    await expect(page.get_by_label("street")).to_have_accessible_description(re.compile("Field required"))
+    await page.get_by_role("alert").get_by_role("link", name="address / street").click()
+    await expect(page.get_by_label("street")).to_be_focused()
     await expect(page.get_by_label("title", exact=True)).to_have_value("ab")
     await expect(page.get_by_label("fresh")).not_to_be_checked()
     reader.seen.complaints.clear()  # the browser reports the 422
     await page.get_by_label("title", exact=True).fill("abc")
     await page.get_by_label("pieces").fill("500")
-    await page.get_by_label("address").fill("")
+    await page.get_by_label("address").uncheck()
     await page.get_by_role("button", name="Submit").click()
     await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
     await expect(page.locator("#outcome")).to_contain_text('"note": "kept"')
@@ -132,3 +138,139 @@ async def test_the_way_back_to_a_form_leads_to_another_job(reader: Reader) -> No
     await page.get_by_role("button", name="Submit").click()
     await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
     assert page.url != first
+
+
+RICH = Path(__file__).with_name("rich.py")
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kitchen]:
+    """A shop whose kinds take parameters of every sort."""
+    made = Kitchen(tmp_path_factory.mktemp("warehouse"), "--database", "sqlite://", shop=RICH)
+    yield made
+    made.process.close()
+
+
+@pytest.fixture(params=[True, False], ids=["with scripts", "without scripts"])
+async def visitor(
+    request: pytest.FixtureRequest, chromium: Browser, warehouse: Kitchen
+) -> AsyncIterator[tuple[Page, bool]]:
+    """A page on a small screen, with scripts and without; it may complain of refused forms alone."""
+    scripts = bool(request.param)
+    context = await chromium.new_context(java_script_enabled=scripts, viewport={"width": 390, "height": 844})
+    reader = await watch(context, warehouse)
+    yield reader.page, scripts
+    complaints = [one for one in reader.seen.complaints if "422" not in one]
+    await context.close()
+    assert complaints == []
+
+
+async def test_rows_in_rows_are_added_removed_and_sent(visitor: tuple[Page, bool], warehouse: Kitchen) -> None:
+    page, scripts = visitor
+    await page.goto(f"{warehouse.url}/kinds/deliver")
+    await page.get_by_label("title").fill("boxes")
+    await page.get_by_role("group", name="sender").get_by_label("street").fill("1 Main")
+    for number in (1, 2, 3):
+        await page.get_by_role("button", name="Add one to boxes").click()
+        await expect(page.get_by_role("button", name=f"Remove {number} of boxes")).to_be_visible()
+        if scripts:
+            await expect(page.get_by_label("weight").nth(number - 1)).to_be_focused()
+        await page.get_by_label("weight").nth(number - 1).fill(str(number))
+    await expect(page.get_by_label("title")).to_have_value("boxes")
+    await page.get_by_role("button", name="Remove 2 of boxes").click()
+    await expect(page.get_by_label("weight")).to_have_count(2)
+    await page.get_by_role("button", name="Add one to to").last.click()
+    boxes = page.get_by_role("group", name="boxes")
+    await boxes.get_by_label("street").fill("3 Side")
+    await page.get_by_role("radio", name="truck").check()
+    await page.get_by_label("plate").fill("RJ 19")
+    await expect(page.get_by_label("port")).to_be_hidden()
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+    job = await warehouse.job(page.url.rpartition("/")[2])
+    assert job["args"]["boxes"] == [
+        {"weight": 1, "to": []}, {"weight": 3, "to": [{"street": "3 Side", "city": "Jodhpur"}]},
+    ]  # fmt: skip
+    assert job["args"]["way"] == {"by": "truck", "plate": "RJ 19"}
+
+
+async def test_the_enter_key_submits_and_adds_no_row(visitor: tuple[Page, bool], warehouse: Kitchen) -> None:
+    page, _ = visitor
+    await page.goto(f"{warehouse.url}/kinds/names")
+    await page.get_by_label("submit").fill("typed")
+    await page.get_by_label("submit").press("Enter")
+    await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+
+
+async def test_names_that_mean_something_to_a_browser_are_names(visitor: tuple[Page, bool], warehouse: Kitchen) -> None:
+    page, _ = visitor
+    await page.goto(f"{warehouse.url}/kinds/names")
+    await page.get_by_label("submit").fill("typed")
+    await page.get_by_role("button", name="Add one to boxes").click()
+    await page.get_by_label("weight").fill("5")
+    await page.get_by_role("button", name="Add one to more").click()
+    await page.get_by_label("key").fill("a.b/c __proto__")
+    await page.get_by_label("value").fill("[1]")
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+    job = await warehouse.job(page.url.rpartition("/")[2])
+    assert (job["state"], job["args"]["submit"], job["args"]["a.b/c __proto__"]) == ("completed", "typed", [1])
+
+
+async def test_a_form_goes_over_to_json_and_back(visitor: tuple[Page, bool], warehouse: Kitchen) -> None:
+    page, _ = visitor
+    await page.goto(f"{warehouse.url}/kinds/deliver")
+    await page.get_by_label("title").fill("as json")
+    await page.get_by_role("button", name="Edit as JSON").click()
+    args = page.get_by_label("args")
+    await expect(args).to_have_value(re.compile('"title": "as json"'))
+    await args.fill('{"title": "other", "sender": {"street": "s"}, "way": {"by": "ship"}')
+    await page.get_by_role("button", name="Submit").click()
+    await expect(args).to_have_accessible_description(re.compile("This is not JSON"))
+    await args.fill('{"title": "other", "sender": {"street": "s"}, "way": {"by": "ship", "port": "Mundra"}}')
+    await page.get_by_role("button", name="Back to the fields").click()
+    await expect(page.get_by_label("title")).to_have_value("other")
+    await expect(page.get_by_role("radio", name="ship")).to_be_checked()
+    await expect(page.get_by_label("port")).to_have_value("Mundra")
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+
+
+async def test_a_form_is_filled_in_by_keys_alone(chromium: Browser, warehouse: Kitchen) -> None:
+    context = await chromium.new_context()
+    try:
+        page = (await watch(context, warehouse)).page
+        await page.goto(f"{warehouse.url}/kinds/deliver")
+        await page.get_by_label("title").focus()
+        for text in ("by keys", "1 Main"):
+            await page.keyboard.type(text)
+            await page.keyboard.press("Tab")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Space")
+        await expect(page.get_by_role("radio", name="truck")).to_be_checked()
+        await page.keyboard.press("ArrowDown")
+        await expect(page.get_by_role("radio", name="ship")).to_be_checked()
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_label("port")).to_be_focused()
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("button", name="Add one to boxes")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_label("weight")).to_be_focused()
+        await page.keyboard.type("7")
+        await page.keyboard.press("Enter")
+        await expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+    finally:
+        await context.close()
+
+
+async def test_no_form_is_wider_than_a_small_screen(chromium: Browser, warehouse: Kitchen) -> None:
+    context = await chromium.new_context(viewport={"width": 320, "height": 700})
+    try:
+        page = (await watch(context, warehouse)).page
+        await page.goto(f"{warehouse.url}/kinds/deliver")
+        await page.get_by_role("button", name="Add one to boxes").click()
+        await page.get_by_role("button", name="Add one to to").click()
+        await expect(page.get_by_role("button", name="Remove 1 of to")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+    finally:
+        await context.close()

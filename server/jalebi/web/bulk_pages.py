@@ -33,6 +33,7 @@ class Asked:
     listing: Listing
     seen: int | None
     everything: bool
+    picked: bool  # whether only jobs that are picked by their ids are meant, not all that pass the filter
 
     @property
     def fields(self) -> list[tuple[str, str]]:
@@ -44,7 +45,7 @@ class Asked:
     @property
     def chosen(self) -> bool:
         """Whether it says which jobs: nothing at all is everything only where that is said."""
-        return bool(self.wanted.ids or self.listing.pairs or self.everything)
+        return bool(self.wanted.ids or self.everything or (self.listing.pairs and not self.picked))
 
 
 def asked(given: QueryParams) -> Asked:
@@ -53,13 +54,15 @@ def asked(given: QueryParams) -> Asked:
     if action not in get_args(Action):
         raise MalformedRequest(f"There is no bulk action {action!r}.", parameter="action")
     listing = Listing(given)
-    everything = given.get("scope") == "all"
+    scopes = given.getlist("scope")
+    everything = "all" in scopes
     ids = () if everything else tuple(dict.fromkeys(given.getlist("id")))
     if len(ids) > _MOST_IDS:
         raise MalformedRequest(f"At most {_MOST_IDS} jobs can be selected; use a filter.", parameter="id")
     seen = given.get("seen", "")
     known = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 15 else None
-    return Asked(action, Filter(ids=ids) if ids else listing.wanted, listing, known, everything)  # type: ignore[arg-type]
+    wanted = Filter(ids=ids) if ids else listing.wanted
+    return Asked(action, wanted, listing, known, everything, "picked" in scopes)  # type: ignore[arg-type]
 
 
 async def confirm(request: Request) -> Response:
@@ -100,4 +103,6 @@ def _nothing(request: Request, wish: Asked) -> Response:
 
 
 def _what(wish: Asked) -> str:
-    return "selected jobs" if wish.wanted.ids else wish.listing.sentence()
+    if wish.wanted.ids:
+        return "the selected jobs"
+    return f"the {wish.listing.sentence()}" if wish.listing.pairs else "all the jobs there are"

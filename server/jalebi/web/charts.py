@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jalebi.errors import MalformedRequest
-from jalebi.store.trends import COARSE, FINE, Slot, added, percentile, trend
+from jalebi.store.trends import COARSE, FINE, Slot, added, gauges, percentile, trend
 from jalebi.web import words
 from jalebi.web.answers import json_answer
 from jalebi.web.rooms import rooms_of
@@ -176,7 +176,7 @@ def _rounded(value: float | None) -> float | None:
 def sparks(connection: Connection, now: float) -> dict[str, list[float]]:
     """Return the last hour of what the overview counts, by its groups."""
     seconds, step = _SPARK
-    found = points(trend(connection, None, since=now - seconds - step, step=FINE), now=now, seconds=seconds, step=step)
+    found = points(gauges(connection, since=now - seconds - step), now=now, seconds=seconds, step=step)
     return {
         "waiting": [float(point.waiting) for point in found],
         "running": [float(point.running) for point in found],

@@ -20,7 +20,8 @@ MOST_COUNTED: Final = 10_000
 #: Seconds for which a page looks for jobs, and counts how many there are in all.
 SEARCHED: Final = 0.025
 COUNTED: Final = 0.01
-_NAMES: Final = ("state", "kind", "queue", "tag", "q", "created_after", "created_before", "error")
+_TIMES: Final = ("created_after", "created_before")
+_NAMES: Final = ("state", "kind", "queue", "tag", "q", *_TIMES, "error")
 
 _CHIPS: Final = {
     "kind": "kind {}", "queue": "queue {}", "tag": "tag {}", "q": "with “{}”", "created_after": "after {}",
@@ -100,12 +101,18 @@ class Listing:
         for index, (name, value) in enumerate(self.pairs):
             if name != "state":
                 rest = [pair for at, pair in enumerate(self.pairs) if at != index]
-                found.append(Chip(_CHIPS[name].format(_short(value)), self.address(rest)))
+                shown = f"{self.moment(name).replace('T', ' ')} UTC" if name in _TIMES else _short(value)
+                found.append(Chip(_CHIPS[name].format(shown), self.address(rest)))
         return found
+
+    @property
+    def folded(self) -> int:
+        """How many filters are set by the fields that a small screen folds away."""
+        return sum(name in {"kind", "queue", "tag", *_TIMES} for name, _ in self.pairs)
 
     def last(self, now: float) -> list[Chip]:
         """Return quick choices of the time: what was created within a while before now."""
-        rest = [pair for pair in self.pairs if pair[0] not in {"created_after", "created_before"}]
+        rest = [pair for pair in self.pairs if pair[0] not in _TIMES]
         return [
             Chip(text, self.address([*rest, ("created_after", rfc3339(now - seconds) or "")]))
             for text, seconds in _QUICK

@@ -16,6 +16,8 @@ from jalebi.web.templating import patch
 from jalebi.web.views import VIEWS, View, Word
 
 TICK: Final = 0.2
+#: Seconds between two counts of the jobs that are new to a list.
+COUNTED: Final = 1.0
 #: Seconds without a frame after which one is sent for its own sake; the page counts on it.
 HEARTBEAT: Final = 5.0
 #: Frames that may be on their way; while so many are not painted, changes wait and are conflated.
@@ -58,6 +60,7 @@ class Page:
         self._held = False  # whether something waits until the page has painted
         self._traffic = view.rooms.traffic
         self._spoke = 0.0
+        self._counted = 0.0
         self._trouble = ""  # what the page says of the storage
 
     def hear(self, text: str) -> None:
@@ -132,9 +135,9 @@ class Page:
             cursor = view.cursor()  # before the fragments: what happens while they are made may not be in them
             if html := await view.fragments() + self._news_of_trouble():
                 await self._frame({"k": "html", "cursor": cursor, "content": html, "swap": "none"})
-            if view.news is not None:
+            if view.news is not None and self._may_send and self._may_count():
                 news, view.news = view.news, None
-                await self._say({"k": "new", "n": news})
+                await self._frame({"k": "new", "n": news, "more": view.more})
             if view.progress and self._may_send:
                 await self._frame({"k": "bars", "bars": view.advances()})
         if asyncio.get_running_loop().time() - self._spoke >= HEARTBEAT:
@@ -143,6 +146,12 @@ class Page:
     @property
     def _may_send(self) -> bool:
         return self._sent - self._seen < UNSEEN
+
+    def _may_count(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        ready = now - self._counted >= COUNTED
+        self._counted = now if ready else self._counted
+        return ready
 
     async def _frame(self, message: dict[str, Any]) -> None:
         """Send a frame that the page says it has painted."""

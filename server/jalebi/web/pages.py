@@ -1,17 +1,15 @@
 """The dashboard's pages: everything that a GET shows."""
 
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from jalebi.errors import MethodNotAllowed, NotFound
-from jalebi.ids import id_time, new_id
-from jalebi.kinds import Kind
+from jalebi.errors import MethodNotAllowed
+from jalebi.ids import id_time
 from jalebi.store import reads, search
-from jalebi.web import answers, contents, forms
+from jalebi.web import answers, contents
 from jalebi.web.guard import authenticated
 from jalebi.web.listing import COUNTED, MOST_COUNTED, PAGE, SEARCHED, Listing
 from jalebi.web.rooms import rooms_of, root_of
@@ -52,71 +50,6 @@ async def jobs(request: Request) -> Response:
         queues=sorted({*queues, *listing.wanted.queues}),
         any_job=sum(counts.values()) > 0,
         quick=listing.last(rooms.store.clock()),
-    )
-
-
-async def kinds(request: Request) -> Response:
-    """`GET /kinds`: every kind of job."""
-    rooms = rooms_of(request)
-    found = rooms.kinds.all()
-
-    def query(connection: Connection) -> dict[str, float | None]:
-        return {kind.name: typical(reads.durations(connection, kind.name)) for kind in found}
-
-    return page(request, "kinds.html", kinds=found, typical=await rooms.store.read(query))
-
-
-def typical(durations: list[float]) -> float | None:
-    """Return the middle of some durations."""
-    return durations[len(durations) // 2] if durations else None
-
-
-async def kind(request: Request) -> Response:
-    """`GET /kinds/{name}`: one kind and the form that submits a job of it."""
-    found = kind_of(request)
-    return await kind_page(request, found, forms.Filled({}, {}, {}), key=new_id())
-
-
-def kind_of(request: Request) -> Kind:
-    """Return the kind in the address. Raises NotFound."""
-    name = request.path_params["name"]
-    rooms = rooms_of(request)
-    if name not in rooms.kinds:
-        raise NotFound(f"There is no kind {name!r}.")
-    return rooms.kinds.named(name)
-
-
-async def kind_page(
-    request: Request,
-    found: Kind,
-    filled: forms.Filled,
-    *,
-    key: str,
-    status: int = 200,
-    others: list[str] | None = None,
-) -> Response:
-    """Return a kind's page, its form as it was filled in, with what is wrong beside each field.
-
-    `key` is the form's own: sent twice, it makes one job.
-    """
-    rooms = rooms_of(request)
-    took = await rooms.store.read(partial(reads.durations, kind=found.name))
-    wanted = forms.fields(found.args_schema)
-    return page(
-        request,
-        "kind.html",
-        status,
-        kind=found,
-        key=key,
-        fields=wanted,
-        labels=forms.option_labels(wanted),
-        typed=filled.typed,
-        again=bool(filled.typed) or status != 200,
-        wrong=filled.wrong,
-        others=others or [],
-        typical=typical(took),
-        label=forms.label,
-        option=forms.option,
     )
 
 

@@ -13,7 +13,7 @@ from jalebi.jobs import Job
 from jalebi.store import search
 from jalebi.store.lines import Line
 from jalebi.store.reads import Filter
-from jalebi.store.trends import FINE, trend
+from jalebi.store.trends import FINE, counted
 from jalebi.web import charts
 from jalebi.web.contents import grouped
 from jalebi.web.queue_api import all_lines, line_named
@@ -39,9 +39,8 @@ async def cards(rooms: Rooms) -> dict[str, Any]:
 
 def _rates(connection: Connection, name: str, now: float) -> tuple[float, int]:
     """Return how many jobs of a queue complete a second, and how many failed within an hour."""
-    slots = trend(connection, name, since=now - _HOUR, step=FINE)
-    late = [slot for slot in slots if slot.at >= now - _RATE - FINE]
-    return sum(slot.completed + slot.failed for slot in late) / _RATE, sum(slot.failed for slot in slots)
+    rate = sum(counted(connection, name, since=now - _RATE - FINE)) / _RATE
+    return rate, counted(connection, name, since=now - _HOUR)[1]
 
 
 def _card(rooms: Rooms, line: Line, rates: tuple[float, int]) -> dict[str, Any]:

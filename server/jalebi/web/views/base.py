@@ -24,6 +24,8 @@ class Word(msgspec.Struct):
 
     after: str = ""
     rows: dict[str, int] = {}
+    since: str = ""  # the cursor at which its list was made, where it has been told of new jobs
+    new: int = 0  # how many of them it was told of
     line: int = 0
     trouble: str = ""
     seen: int | None = None
@@ -40,6 +42,7 @@ class View:
         self.progress: dict[str, Advance] = {}
         self.known = 0  # the event up to which the page knows everything
         self.news: int | None = None  # how many jobs the list could show besides; None where that is not new
+        self.more = False  # whether there are even more
         self._looked = (0.0, (-1, 0))
         self._ticked = 0.0
 
