@@ -41,17 +41,13 @@ const live = (() => {
       await new Promise((done) => setTimeout(done, 1000)); // the server is gone again; the socket will tell
     }
     removeEventListener("htmx:after:request", note);
-    fetching = false;
-    fetched = now();
+    [fetching, fetched] = [false, now()];
     if (well) Object.assign(list, { since: $("#main").dataset.after, new: 0 });
     return well;
   }
 
   // The same, and lets the socket go on from there.
-  async function refresh(address) {
-    await fetchAnew(address);
-    remount();
-  }
+  const refresh = (address) => fetchAnew(address).then(remount);
 
   const tell = () => document.dispatchEvent(new CustomEvent("jalebi:link"));
   addEventListener("htmx:ws:before:connection", (event) => { connection = event.detail.connection; state.tried = now(); state.tries++; });

@@ -122,7 +122,7 @@ class Kind:
         """Return stored args as the Python values that the function takes."""
         parsed = self.model.model_validate_json(args)
         fields = type(parsed).model_fields.items()
-        values: dict[str, Any] = {str(field.alias): getattr(parsed, name) for name, field in fields}
+        values: dict[str, Any] = {str(field.alias): vars(parsed)[name] for name, field in fields}
         return values | (parsed.model_extra or {})
 
 

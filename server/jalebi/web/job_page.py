@@ -35,6 +35,7 @@ class Whole:
     files: list[reads.File]
     result: str | None
     attempts: list[Attempt]
+    known: bool  # whether its kind has a page
 
     @property
     def waiting(self) -> bool:
@@ -63,7 +64,8 @@ async def whole(rooms: Rooms, job_id: str) -> Whole:
         return history, moves(connection, job, most=MOVES_SHOWN), reads.files(connection, job_id), result
 
     history, moved, files, result = await rooms.store.read(query)
-    return Whole(job, outlook, history, files, result, attempts(job, moved, rooms.store.clock()))
+    tries = attempts(job, moved, rooms.store.clock())
+    return Whole(job, outlook, history, files, result, tries, known=job.kind in rooms.kinds)
 
 
 async def job(request: Request) -> Response:
