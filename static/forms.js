@@ -14,9 +14,11 @@
     const answer = await fetch(getAttribute.call(form, "action"), { method: "POST", body: data, headers: { accept: "text/html" } });
     if (!answer.ok || answer.redirected) throw new Error(answer.status);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const row = page.getElementById(list.id)?.querySelector(":scope > .inside > .entries")?.lastElementChild;
-    if (!row) throw new Error("no row");
-    list.querySelector(":scope > .inside > .entries").append(row);
+    const inside = ":scope > .inside > .entries", here = list.querySelector(inside);
+    const there = page.getElementById(list.id)?.querySelector(inside);
+    if (there?.childElementCount !== here.childElementCount + 1) throw new Error("no row came"); // and the page says why
+    const row = there.lastElementChild;
+    here.append(row);
     first(row)?.focus();
     say("Added.");
   }

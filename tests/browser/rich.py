@@ -37,7 +37,10 @@ async def deliver(
     sender: Address,
     way: Annotated[Truck | Ship, Field(discriminator="by")],
     boxes: list[Box] = [],  # noqa: B006
-    speed: Literal["slow", "fast"] = "slow",
+    *,
+    speed: Literal["slow", "fast"],
+    wrap: Literal["paper", "cloth"] | None = "paper",
+    colour: Literal["red", "blue", "green", "white", "black"] = "red",
     extras: list[Literal["bow", "card", "ice"]] = ["bow"],  # noqa: B006
     prices: dict[str, int] = {},  # noqa: B006
     insured: Address | None = None,

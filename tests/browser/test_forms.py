@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import Kitchen, Reader, watch
+from tests.browser.test_axe import serious
 from tests.browser.test_jobs_list import row
 
 
@@ -17,7 +18,7 @@ async def test_a_form_submits_a_job_and_leads_to_its_page(reader: Reader, tmp_pa
     await page.get_by_label("title", exact=True).fill("two boxes")
     await page.get_by_label("pieces").fill("7")
     await page.get_by_label("ratio").fill("0.25")
-    await page.get_by_role("group", name="size").get_by_label("large").check()
+    await page.get_by_role("radiogroup", name="size").get_by_label("large").check()
     await page.get_by_label("fresh").uncheck()
     await page.get_by_label("toppings").fill("nuts\nrose")
     await expect(page.get_by_label("street")).to_be_hidden()
@@ -169,6 +170,7 @@ async def test_rows_in_rows_are_added_removed_and_sent(visitor: tuple[Page, bool
     page, scripts = visitor
     await page.goto(f"{warehouse.url}/kinds/deliver")
     await page.get_by_label("title").fill("boxes")
+    await page.get_by_label("slow").check()
     await page.get_by_role("group", name="sender").get_by_label("street").fill("1 Main")
     for number in (1, 2, 3):
         await page.get_by_role("button", name="Add one to boxes").click()
@@ -224,10 +226,12 @@ async def test_a_form_goes_over_to_json_and_back(visitor: tuple[Page, bool], war
     await page.get_by_role("button", name="Edit as JSON").click()
     args = page.get_by_label("args")
     await expect(args).to_have_value(re.compile('"title": "as json"'))
-    await args.fill('{"title": "other", "sender": {"street": "s"}, "way": {"by": "ship"}')
+    await args.fill('{"title": "other", "sender": {"street": "s"}, "speed": "slow", "way": {"by": "ship"}')
     await page.get_by_role("button", name="Submit").click()
     await expect(args).to_have_accessible_description(re.compile("This is not JSON"))
-    await args.fill('{"title": "other", "sender": {"street": "s"}, "way": {"by": "ship", "port": "Mundra"}}')
+    await args.fill(
+        '{"title": "other", "speed": "slow", "sender": {"street": "s"}, "way": {"by": "ship", "port": "Mundra"}}'
+    )
     await page.get_by_role("button", name="Back to the fields").click()
     await expect(page.get_by_label("title")).to_have_value("other")
     await expect(page.get_by_role("radio", name="ship")).to_be_checked()
@@ -241,6 +245,7 @@ async def test_a_form_is_filled_in_by_keys_alone(chromium: Browser, warehouse: K
     try:
         page = (await watch(context, warehouse)).page
         await page.goto(f"{warehouse.url}/kinds/deliver")
+        await page.get_by_label("slow").check()
         await page.get_by_label("title").focus()
         for text in ("by keys", "1 Main"):
             await page.keyboard.type(text)
@@ -272,5 +277,27 @@ async def test_no_form_is_wider_than_a_small_screen(chromium: Browser, warehouse
         await page.get_by_role("button", name="Add one to to").click()
         await expect(page.get_by_role("button", name="Remove 1 of to")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+    finally:
+        await context.close()
+
+
+async def test_axe_finds_nothing_serious_in_a_form_with_everything_in_it(chromium: Browser, warehouse: Kitchen) -> None:
+    context = await chromium.new_context(reduced_motion="reduce")
+    try:
+        page = await context.new_page()
+        await page.goto(f"{warehouse.url}/kinds/deliver")
+        for name in ("boxes", "to", "prices"):
+            await page.get_by_role("button", name=f"Add one to {name}").click()
+            await expect(page.get_by_role("button", name=f"Remove 1 of {name}")).to_be_visible()
+        await page.get_by_label("insured").check()
+        await let_anything_through(page)
+        await page.get_by_role("button", name="Submit").click()
+        await expect(page.get_by_role("alert").get_by_role("link")).to_have_count(7)
+        await page.get_by_role("radio", name="ship").check()
+        found = await serious(page, "a form with everything")
+        await page.get_by_role("radio", name="ship").check()
+        await page.get_by_role("button", name="Edit as JSON").click()
+        found += await serious(page, "the args as JSON")
+        assert found == []
     finally:
         await context.close()

@@ -357,6 +357,20 @@ def test_a_form_takes_so_many_rows_and_fields_and_no_more() -> None:
     assert form.fields[0].widget == "json"
 
 
+def test_no_row_is_added_to_a_form_that_is_full() -> None:
+    kind = kind_of(list[Address])
+    form = again(kind, forms.shown(forms.schema_of(kind), {"value": [HOME] * forms.MOST_ROWS}))
+    assert form.do("add value")
+    assert "Write the args as JSON" in form.faults[0][2]
+    assert again(kind, form).args() == {"value": [HOME] * forms.MOST_ROWS}
+
+
+@pytest.mark.parametrize("name", ["/" * 100_000, ":" * 100_000, "value" + "/0" * 50_000])
+def test_a_field_with_a_name_that_no_form_has_is_nothing(name: str) -> None:
+    kind = kind_of(list[Address])
+    assert forms.taken(forms.schema_of(kind), {name: ["x"], "value:use": ["1"]}).args() == {"value": []}
+
+
 def test_a_kind_with_too_many_parameters_is_asked_for_as_json() -> None:
     schema = {"properties": {f"p{number}": {"type": "integer", "default": 1} for number in range(1000)}}
     form = forms.shown(schema)

@@ -18,6 +18,9 @@ MOST_FIELDS: Final = 500
 #: Fields that a form may come back with.
 MOST_TYPED: Final = 4000
 
+_LONGEST: Final = 500
+_DEEPEST: Final = 40
+
 Typed = Mapping[str, list[str]]
 
 
@@ -27,8 +30,9 @@ def segment(name: str) -> str:
 
 
 def _starts(name: str) -> Iterator[str]:
-    """Return what a field's name begins with: the names of all that it is inside of."""
-    return (name[:index] for index, char in enumerate(name) if char in "/:")
+    """Return what a field's name begins with: the names of all that it is inside of; of a name no form has, nothing."""
+    places = [index for index, char in enumerate(name[:_LONGEST]) if char in "/:"]
+    return (name[:index] for index in (places if len(places) <= _DEEPEST else ()))
 
 
 class Builder:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from jalebi.errors import ValidationFailed
 from jalebi.web.forms import values
-from jalebi.web.forms.building import Builder, Typed
-from jalebi.web.forms.composed import Row, Rows, place
+from jalebi.web.forms.building import MOST_ROWS, MOST_TYPED, Builder, Typed
+from jalebi.web.forms.composed import Group, Row, Rows, place
 from jalebi.web.forms.nodes import Leaf, Many, Node
 from jalebi.web.forms.options import OPTIONS, option
 from jalebi.web.forms.specs import MOST_PARTS, Spec, spec
@@ -119,7 +119,10 @@ class Form:
             return True
         rows = next((one for one in _all(self.root) if isinstance(one, Rows) and one.name == name), None)
         if act == "add" and rows is not None:
-            Builder().add(rows)
+            if len(rows.rows) >= MOST_ROWS or sum(1 for _ in _all(self.root)) >= MOST_TYPED // 2:
+                rows.blame("There are no more rows than that in a form. Write the args as JSON.")
+            else:
+                Builder().add(rows)
             return True
         return act == "drop" and any(_drop(one, name) for one in _all(self.root) if isinstance(one, Rows))
 
@@ -145,7 +148,7 @@ def taken(schema: Mapping[str, Any], typed: Typed) -> Form:
     """Return a form as it was filled in."""
     whole = _spec(schema)
     json = typed.get(MODE, [""])[-1] == "json"
-    form = Form(whole, shown(schema).root, typed=typed)
+    form = Form(whole, Group(whole, "", ""), typed=typed)
     form.fixed = len(whole.part.get("properties", ())) > MOST_PARTS
     form.json, form.text = json, (typed.get(JSON) or [""])[-1].replace("\r\n", "\n")
     if json:
@@ -153,6 +156,7 @@ def taken(schema: Mapping[str, Any], typed: Typed) -> Form:
     try:
         form.root = _root(whole, Builder(typed), {})
     except ValidationFailed as error:
+        form.root = shown(schema).root
         form.others = [one["detail"] for one in error.errors or ()]
     return form
 
