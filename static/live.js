@@ -6,7 +6,7 @@ const live = (() => {
   const now = () => performance.now();
   const state = { up: false, everUp: false, paused: false, beat: 5000, last: now(), lastAt: new Date(), tried: now(), tries: 0 };
   if (!$("#live")) return null; // the page of the login
-  let connection = null, fetching = false, fetched = -Infinity;
+  let connection = null, fetching = false, fetched = -Infinity, filling = 0;
   const list = { since: $("#main").dataset.after, new: 0 }; // the cursor of what was fetched; how many jobs are new to it
 
   // Ends the socket for good, whatever it says of itself: hx-ws has no close(), but aborting makes it inert.
@@ -138,7 +138,10 @@ const live = (() => {
   function pill({ n, more, f }) {
     seen(f);
     list.new = n;
-    if ($("[data-empty]") && n && now() - fetched > 3000) return void refresh();
+    if ($("[data-empty]") && n) { // soon, where it was fetched only now
+      filling ||= setTimeout(() => { filling = 0; if ($("[data-empty]")) refresh(); }, Math.max(0, fetched + 3000 - now()));
+      return;
+    }
     const link = $("#pill");
     if (!link) return;
     link.hidden = !n;
