@@ -138,10 +138,8 @@ const live = (() => {
   function pill({ n, more, f }) {
     seen(f);
     list.new = n;
-    if ($("[data-empty]") && n) { // soon, where it was fetched only now
-      filling ||= setTimeout(() => { filling = 0; if ($("[data-empty]")) refresh(); }, Math.max(0, fetched + 3000 - now()));
-      return;
-    }
+    const fill = () => { filling = 0; if ($("[data-empty]")) refresh(); };
+    if ($("[data-empty]") && n) return void (filling ||= setTimeout(fill, Math.max(0, fetched + 3000 - now())));
     const link = $("#pill");
     if (!link) return;
     link.hidden = !n;
