@@ -47,7 +47,6 @@
     show();
   }
 
-  // No socket gets through, but requests may: the page is fetched now and then, and the socket goes on trying.
   // A handshake that is refused may say that the session is over: then the page's own address leads to the login and back.
   async function knock() {
     show();
@@ -56,6 +55,7 @@
     if (answer?.status === 401) location.reload();
   }
 
+  // No socket gets through, but requests may: the page is fetched now and then, and the socket goes on trying.
   async function poll() {
     polling = !state.up && !state.paused;
     if (!polling) return;

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jalebi.background import log
-from jalebi.errors import StorageUnavailable, UsageError
+from jalebi.errors import UsageError
 from jalebi.kinds import Isolation, OnStall, Shop
 from jalebi.settings import Settings
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from jalebi.jobs import Job
     from jalebi.runner.worker import Worker
-    from jalebi.store import Store
     from jalebi.web.rooms import Rooms
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -175,7 +174,7 @@ class Jalebi(Shop):
         await stack.enter_async_context(every(3600.0, lambda: files.sweep(store.existing), "sweeping uploads"))
         await stack.enter_async_context(rescuing(queue))
         await stack.enter_async_context(every(RETENTION_EVERY, Retention(queue).sweep, "purging old jobs"))
-        stack.push_async_callback(_last_trends, store)
+        stack.push_async_callback(store.record_trends, everything=True)
         await stack.enter_async_context(every(TREND_EVERY, store.record_trends, "writing trends"))
         frames = Frames(store.epoch)
         # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
@@ -222,8 +221,3 @@ class Jalebi(Shop):
         if scope["type"] != "lifespan":
             scope.setdefault("state", {})["rooms"] = await self.open()
         await self._starlette(scope, receive, send)
-
-
-async def _last_trends(store: "Store") -> None:
-    with suppress(StorageUnavailable):
-        await store.record_trends(everything=True)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -78,19 +79,37 @@ async def test_a_server_with_another_database_makes_the_page_start_over(chromium
     context = await chromium.new_context()
     try:
         job = own.submit("nap")
-        page = await (await watch(context, own)).open("/jobs")
+        page = await (await watch(context, own)).open("/jobs?kind=nap&queue=default")
         await expect(row(page, job)).to_have_attribute("data-state", "completed")
         port = own.port
         own.process.stop(signal.SIGKILL)
         own.process.close()
         await asyncio.to_thread(own.start, port)
-        await expect(page.get_by_role("heading", name="No orders yet")).to_be_visible(timeout=PATIENCE)
+        await expect(page.get_by_role("heading", name="No jobs of kind nap")).to_be_visible(timeout=PATIENCE)
         await expect(page.locator("[data-live]")).to_have_attribute("data-live", "live", timeout=PATIENCE)
+        own.submit("stir", args={"turns": 1})
         new = own.submit("nap")
         await expect(row(page, new)).to_have_attribute("data-state", "completed")
+        await expect(page.locator("[data-list] [data-job]")).to_have_count(1)  # the filters are still there
+        await expect(page).to_have_url(re.compile(r"/jobs\?kind=nap&queue=default$"))
     finally:
         await context.close()
         own.process.close()
+
+
+async def test_jobs_that_were_announced_are_still_counted_after_a_cut(reader: Reader) -> None:
+    page = await reader.open("/jobs?tag=counted")
+    old = reader.kitchen.submit("nap", tags=["counted"])  # the list is empty: it is shown at once
+    await expect(row(page, old)).to_have_attribute("data-state", "completed")
+    pill = page.locator("#pill")
+    for number in range(1, 4):
+        reader.kitchen.submit("nap", tags=["counted"])
+        reader.kitchen.submit("nap", tags=["other"])
+        await expect(pill).to_have_text(f"{number} new job{'s' if number > 1 else ''} — show")
+        await page.evaluate(CUT, "remount")
+        await expect(page.locator("[data-live]")).to_have_attribute("data-live", "live")
+    await pill.click()
+    await expect(page.locator("[data-list] [data-job]")).to_have_count(4)
 
 
 CUT = """how => {

@@ -92,7 +92,7 @@ async def test_a_session_that_is_over_leads_to_the_login_and_back(chromium: Brow
         await page.get_by_role("button", name="Log in").click()
         await expect(page.locator("[data-live]")).to_have_attribute("data-live", "live")
         await context.clear_cookies()
-        await page.evaluate("void live.refresh()")
+        await page.evaluate("document.querySelector('#live')._htmx.ws.connection.socket.close()")
         await expect(page.get_by_label("Token")).to_be_visible(timeout=PATIENCE)
         await page.get_by_label("Token").fill("sesame")
         await page.get_by_role("button", name="Log in").click()

@@ -1,9 +1,11 @@
 """What the charts show: steps with what came and ended in them, durations, and how many waited."""
 
 import math
+from typing import Any
 
 import pytest
 
+from jalebi.errors import StorageUnavailable
 from jalebi.jobs import Completed, Failed, failure
 from jalebi.store import Store
 from jalebi.store.trends import COARSE, FINE, Slot, added, bucket, percentile, trend
@@ -79,3 +81,20 @@ def test_percentiles_of_histograms_together() -> None:
     assert math.isclose(percentile(both, 0.5) or 0, 1.0, rel_tol=0.13)
     assert math.isclose(percentile(both, 0.95) or 0, 100.0, rel_tol=0.13)
     assert percentile({}, 0.5) is None
+
+
+async def test_steps_that_the_storage_does_not_take_wait_for_better_times(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store, fresh(clock))
+    clock.now += FINE
+    with monkeypatch.context() as broken:
+
+        def refuse(_: Any) -> Any:
+            raise StorageUnavailable("The disk is full.")
+
+        broken.setattr(store, "_put", refuse)
+        await store.record_trends()
+    assert await slots(store) == []
+    await store.record_trends()
+    assert sum(slot.created for slot in await slots(store)) == 1

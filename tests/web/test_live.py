@@ -12,7 +12,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from jalebi.jobs import Stopped
+from jalebi.store import missed
 from jalebi.web import live as module
+from jalebi.web.views import listed
 from tests.support import PATIENCE, Live, eventually, serving
 from tests.targets import kinds
 
@@ -106,6 +108,34 @@ async def test_a_job_that_no_longer_matches_is_no_longer_counted(live: Live) -> 
         assert (await listener.frame("new"))["n"] == 1
         await live.client.post(f"/v1/jobs/{job['id']}/cancel")
         assert (await listener.frame("new"))["n"] == 0
+
+
+async def test_new_jobs_told_of_before_a_cut_are_counted_again_after_it(live: Live) -> None:
+    word = await shown(live, "/jobs?tag=mine")
+    one = await live.submit("echo", tags=["mine"], delay=500)
+    async with page(live, "view=jobs&tag=mine", **word) as listener:
+        assert (await listener.frame("new"))["n"] == 1
+    later = word | {"after": one["cursor"], "since": word["after"], "new": 1}
+    await live.submit("echo", tags=["mine"])
+    async with page(live, "view=jobs&tag=mine", **later) as listener:
+        counted = await listener.frame("new")
+        assert (counted["n"], counted["more"]) == (2, False)
+        assert counted["f"]  # it is to be acknowledged as everything else
+        await live.client.delete(f"/v1/jobs/{one['id']}")
+        assert (await listener.frame("new"))["n"] == 1
+
+
+async def test_more_new_jobs_than_are_looked_through_are_said_to_be_more(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = await shown(live, "/jobs")
+    for _ in range(2):
+        await live.submit("echo", delay=500)
+    monkeypatch.setattr(listed, "REPLAYED", 1)
+    monkeypatch.setattr(missed, "PAGE", 1)
+    async with page(live, "view=jobs", **word) as listener:
+        counted = await listener.frame("new")
+        assert (counted["n"], counted["more"]) == (1, True)
 
 
 async def test_a_row_whose_job_was_deleted_says_so(live: Live) -> None:

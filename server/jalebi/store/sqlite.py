@@ -314,9 +314,13 @@ class Store:
         await self._put(lines.Rule(queue, unchanged if paused is None else paused, limit))
 
     async def record_trends(self, *, everything: bool = False) -> None:
-        """Write what the charts show of the steps that are over."""
+        """Write what the charts show of the steps that are over; while the storage takes nothing, they wait."""
         now = self.clock()
-        await self._put(RecordTrends(self._gathered.take(now + 3600.0 if everything else now)))
+        steps = self._gathered.take(now + 3600.0 if everything else now)
+        try:
+            await self._put(RecordTrends(steps))
+        except StorageUnavailable:  # which the store has told of itself
+            self._gathered.give_back(steps, now)
 
     async def nudge(self) -> None:
         """Let a waiting claim look again."""

@@ -156,6 +156,10 @@ class Gathered:
             del self._steps[key]
         return done
 
+    def give_back(self, steps: Mapping[tuple[int, str], _Step], now: float) -> None:
+        """Take back steps that could not be written; those that would be too old to be kept go."""
+        self._steps = {**{key: step for key, step in steps.items() if key[0] > now - KEPT[FINE]}, **self._steps}
+
 
 @dataclass(eq=False)
 class RecordTrends(Op):
