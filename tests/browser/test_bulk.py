@@ -3,6 +3,7 @@
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import Kitchen, Reader
+from tests.browser.test_axe import serious
 
 
 async def picked(page: Page, jobs: list[str]) -> None:
@@ -161,3 +162,19 @@ async def test_a_row_that_pales_or_is_deleted_moves_no_other(reader: Reader) -> 
         await expect(page.locator("[data-unmatched]")).to_have_count(1)
         await expect(page.locator(".gone")).to_contain_text("This job was deleted.")
         assert await page.locator("#jobs > li").evaluate_all(places) == before
+
+
+async def test_axe_finds_nothing_serious_in_a_list_with_a_selection_and_in_its_question(reader: Reader) -> None:
+    pale, gone, chosen = waiting(reader.kitchen, 3, "bulk-axe")
+    await reader.page.emulate_media(reduced_motion="reduce")
+    page = await reader.open("/jobs?tag=bulk-axe&state=scheduled")
+    await picked(page, [chosen])
+    with reader.kitchen.api() as client:
+        client.post(f"/v1/jobs/{pale}/cancel")
+        client.delete(f"/v1/jobs/{gone}")
+    await expect(page.locator("[data-unmatched]")).to_have_count(1)
+    await expect(page.locator(".gone")).to_have_count(1)
+    assert await serious(page, "the list") == []
+    await page.locator(".bulkbar").get_by_role("button", name="Delete").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    assert await serious(page, "the question") == []

@@ -51,9 +51,13 @@ async def test_a_row_says_when_its_job_ends_and_stays_where_it_is(reader: Reader
 
 
 async def test_a_job_that_waits_is_seen_to_start_and_fail(reader: Reader) -> None:
-    job = reader.kitchen.submit("spill", delay=1.2)
-    page = await reader.open("/jobs")
-    await expect(row(page, job)).to_have_attribute("data-state", "scheduled")
+    reader.kitchen.submit("nap", queue="held", delay=3600)  # a queue is there once it has a job
+    with reader.kitchen.api() as client:
+        assert client.post("/v1/queues/held/pause").status_code == 200
+        job = reader.kitchen.submit("spill", queue="held")
+        page = await reader.open("/jobs")
+        await expect(row(page, job)).to_have_attribute("data-state", "queued")
+        client.post("/v1/queues/held/resume")
     await expect(row(page, job)).to_have_attribute("data-state", "failed")
     await expect(row(page, job)).to_contain_text("it <b>spilled</b>")
 
@@ -143,3 +147,89 @@ async def test_what_a_reader_does_in_the_list_is_not_disturbed(reader: Reader) -
     await expect(row(page, job)).to_have_attribute("data-state", "cancelled")
     await expect(link).to_be_focused()
     await expect(page.get_by_label("Search")).to_have_value("half a wo")
+
+
+async def test_filters_survive_a_cut_and_what_changed_meanwhile_pales(reader: Reader) -> None:
+    job = reader.kitchen.submit("nap", tags=["cut"], delay=3600)
+    page = await reader.open("/jobs?tag=cut&state=scheduled")
+    await page.evaluate("live.hangUp()")
+    with reader.kitchen.api() as client:
+        client.post(f"/v1/jobs/{job}/cancel")
+    reader.kitchen.submit("nap", tags=["elsewhere"], delay=3600)
+    reader.kitchen.submit("nap", tags=["cut"], delay=3600)
+    await page.evaluate("live.remount()")
+    await expect(row(page, job)).to_have_attribute("data-unmatched", "")
+    await expect(page.locator("#pill")).to_have_text("1 new job — show")
+    await expect(page.get_by_label("Tag")).to_have_value("cut")
+
+
+async def test_chips_name_the_filters_and_each_takes_its_own_away(reader: Reader) -> None:
+    job = reader.kitchen.submit("nap", tags=["chip-one", "chip-two"], delay=3600)
+    page = await reader.open("/jobs?tag=chip-one&tag=chip-two&kind=nap&state=scheduled")
+    chips = page.get_by_role("list", name="Filters").locator(".chosen")
+    await expect(chips).to_have_count(3)
+    await page.get_by_role("link", name="tag chip-one").click()
+    await expect(chips).to_have_count(2)
+    await expect(page).to_have_url(re.compile(r"/jobs\?tag=chip-two&kind=nap&state=scheduled$"))
+    await expect(row(page, job)).to_be_visible()
+    await page.get_by_role("link", name="Clear all").click()
+    await expect(page).to_have_url(re.compile("/jobs$"))
+    await expect(chips).to_have_count(0)
+
+
+async def test_a_time_is_chosen_by_a_link_or_by_the_clock_in_utc(reader: Reader) -> None:
+    job = reader.kitchen.submit("nap", tags=["timely"], delay=3600)
+    page = await reader.open("/jobs?tag=timely")
+    await page.locator("#when-filter summary").click()
+    await page.get_by_role("link", name="last 15 min").click()
+    await expect(page.get_by_role("link", name=re.compile("^after .* UTC"))).to_be_visible()
+    await expect(row(page, job)).to_be_visible()
+    await page.get_by_label("From (UTC)").fill("2001-02-03T04:05")
+    await page.get_by_label("To (UTC)").fill("2001-02-03T05:06")
+    await page.get_by_role("button", name="Apply").click()
+    await expect(page.get_by_role("link", name="after 2001-02-03 04:05 UTC")).to_be_visible()
+    await expect(page.get_by_role("link", name="before 2001-02-03 05:06 UTC")).to_be_visible()
+    await expect(row(page, job)).to_have_count(0)
+    await expect(page.get_by_label("Tag")).to_have_value("timely")
+
+
+#: The height of what answers to a finger on an element, from its middle up and down.
+HIT = """element => {
+    element.scrollIntoView({block: "center"});
+    const box = element.getBoundingClientRect(), x = box.left + box.width / 2, middle = box.top + box.height / 2;
+    const hits = (y) => { const at = document.elementFromPoint(x, y); return at === element || element.contains(at); };
+    let top = middle, bottom = middle;
+    while (hits(top - 1)) top--;
+    while (hits(bottom + 1)) bottom++;
+    return Math.ceil(bottom - top + 1);
+}"""
+
+
+async def test_on_a_phone_the_filters_are_folded_and_counted_and_targets_are_large(reader: Reader) -> None:
+    job = reader.kitchen.submit("nap", tags=["phone"], delay=3600)
+    await reader.page.set_viewport_size({"width": 390, "height": 844})
+    page = await reader.open("/jobs?tag=phone&kind=nap")
+    fold = page.locator("#fold > summary")
+    await expect(fold).to_have_text("Filters (2)")
+    await expect(page.get_by_label("Tag")).to_be_hidden()
+    await fold.click()
+    await expect(page.get_by_label("Tag")).to_have_value("phone")
+    for part in (".picker", "button", ".what a"):
+        size = await row(page, job).locator(part).first.evaluate(HIT)
+        assert size >= 44, (part, size)
+    await reader.page.set_viewport_size({"width": 1280, "height": 900})
+    await expect(fold).to_be_hidden()
+
+
+async def test_new_jobs_are_said_at_most_once_in_ten_seconds(reader: Reader) -> None:
+    await reader.page.clock.install()
+    reader.kitchen.submit("nap", tags=["said-new"], delay=3600)
+    page = await reader.open("/jobs?tag=said-new")
+    said, pill = page.locator("#say"), page.locator("#pill")
+    reader.kitchen.submit("nap", tags=["said-new"], delay=3600)
+    await expect(said).to_have_text("1 new job")
+    for number in (2, 3):
+        reader.kitchen.submit("nap", tags=["said-new"], delay=3600)
+        await expect(pill).to_have_text(f"{number} new jobs — show")
+    await page.clock.fast_forward(10_000)
+    await expect(said).to_have_text("3 new jobs")

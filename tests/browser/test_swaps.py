@@ -88,3 +88,44 @@ async def test_what_is_unfolded_on_the_page_of_a_job_stays_open(reader: Reader) 
     await expect(page.locator("#top-of-job")).to_have_attribute("data-state", "completed")
     await expect(history.get_by_text("completed")).to_be_visible()
     await expect(history).to_have_attribute("open", "")
+
+
+async def test_a_box_that_is_ticked_while_its_row_changes_is_ticked(reader: Reader) -> None:
+    job = reader.kitchen.submit("nap", tags=["tick"], delay=3600)
+    page = await reader.open("/jobs?tag=tick")
+    box = row(page, job).locator(".pick")
+    await press(page, box)
+    cancel(reader, job)
+    await expect(row(page, job)).to_have_attribute("data-state", "cancelled")
+    await page.mouse.up()
+    await expect(box).to_be_checked()
+    await expect(page.locator("[data-selected]")).to_have_text("1 selected")
+
+
+async def test_unfolded_filters_and_what_is_chosen_in_them_stay_while_rows_change(reader: Reader) -> None:
+    job = reader.kitchen.submit("nap", tags=["unfold"], delay=3600)
+    page = await reader.open("/jobs?tag=unfold")
+    await page.locator("#when-filter summary").click()
+    await page.get_by_label("From (UTC)").fill("2001-02-03T04:05")
+    await page.get_by_label("Kind").select_option("spill")
+    cancel(reader, job)
+    await expect(row(page, job)).to_have_attribute("data-state", "cancelled")
+    await expect(page.get_by_label("From (UTC)")).to_be_visible()
+    await expect(page.get_by_label("From (UTC)")).to_have_value("2001-02-03T04:05")
+    await expect(page.get_by_label("Kind")).to_have_value("spill")
+
+
+async def test_what_a_reader_does_survives_that_the_whole_page_is_fetched_anew(reader: Reader) -> None:
+    job = reader.kitchen.submit("nap", tags=["anew"], delay=3600)
+    page = await reader.open("/jobs?tag=anew")
+    await page.locator("#when-filter summary").click()
+    await row(page, job).locator(".pick").check()
+    await page.get_by_label("Search").fill("half a wo")
+    newer = reader.kitchen.submit("nap", tags=["anew"], delay=3600)
+    await page.evaluate("live.refresh()")
+    await expect(row(page, newer)).to_be_visible()
+    await expect(row(page, job).locator(".pick")).to_be_checked()
+    await expect(row(page, newer).locator(".pick")).not_to_be_checked()
+    await expect(page.get_by_label("Search")).to_have_value("half a wo")
+    await expect(page.locator("#when-filter")).to_have_attribute("open", "")
+    await expect(page.locator("[data-selected]")).to_have_text("1 selected")
