@@ -80,7 +80,11 @@
     open();
   });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-  dialog.addEventListener("close", () => help.focus());
+  // The browser leads back by itself to what had the focus; whoever moved on since then is left alone.
+  dialog.addEventListener("close", () => {
+    const now = document.activeElement;
+    if (!now || now === document.body || dialog.contains(now)) help.focus();
+  });
 
   // The reader's settings, on the help page and in the dialog.
   function ready() {

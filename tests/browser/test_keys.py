@@ -106,5 +106,6 @@ async def test_keys_can_be_switched_off_for_good(reader: Reader) -> None:
     await page.get_by_role("link", name="Help").click()
     await dialog.get_by_role("group", name="Keys").get_by_label("On").check()
     await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
     await page.keyboard.press("/")
     await expect(page.get_by_label("Search")).to_be_focused()
