@@ -1,19 +1,21 @@
-// Charts over time: the server's SVG is drawn anew by uPlot, and follows every ten seconds. The table stays as it is.
+// Charts over time: the server's SVG is drawn anew by uPlot, and follows every ten seconds. So does the table, where it is open.
 (() => {
   const EVERY = 10_000; // ms between two looks
   const box = document.querySelector("[data-charts]");
   if (!box || typeof uPlot === "undefined") return;
-  const LOOKS = { good: "--good-bar", bad: "--bad-bar", wait: "--wait", run: "--saffron", edge: "--edge" };
+  const LOOKS = { good: "--good-bar", bad: "--bad-bar", wait: "--wait", run: "--saffron", edge: "--soft" };
   const probe = document.createElement("span");
   probe.hidden = true;
   document.body.append(probe);
-  const colour = (name) => {
+  const colour = (name, share = 100) => {
     // A token may be light-dark(…), which a canvas does not know: the browser works it out.
-    probe.style.setProperty("color", `var(${name})`);
+    probe.style.setProperty("color", `color-mix(in srgb, var(${name}) ${share}%, transparent)`);
     return getComputedStyle(probe).color;
   };
   const plots = new Map();
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const HOUR = { hour: "2-digit", minute: "2-digit" };
+  const clocks = { local: new Intl.DateTimeFormat(undefined, HOUR), utc: new Intl.DateTimeFormat(undefined, { ...HOUR, timeZone: "UTC", hourCycle: "h23" }) };
+  const clock = (at) => (choices.get("times") === "utc" ? clocks.utc : clocks.local).format(at * 1000);
 
   function shown(unit, value) {
     if (value === null || value === undefined) return "-";
@@ -25,10 +27,13 @@
   function options(chart, width) {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     return {
-      width, height: 150, legend: { show: false }, cursor: { y: false, drag: { x: false, y: false } }, padding: [8, 6, 0, 0],
+      width, height: 150, legend: { show: false }, cursor: { y: false, drag: { x: false, y: false } }, padding: [8, 22, 0, 0],
       scales: { y: { range: (_, __, top) => [0, top > 0 ? top * 1.08 : 1] } },
-      axes: [{ ...axis, space: 70, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => shown(chart.unit, tick)) }],
-      series: [{}, ...chart.series.map((one) => ({ label: one.name, stroke: colour(LOOKS[one.look]), width: 2, points: { show: false }, spanGaps: true }))],
+      axes: [{ ...axis, space: 70, size: 26, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => shown(chart.unit, tick)) }],
+      series: [{}, ...chart.series.map((one, index) => ({
+        label: one.name, stroke: colour(LOOKS[one.look]), width: 2, points: { show: false }, spanGaps: true,
+        ...(index ? { dash: [6, 4] } : { fill: colour(LOOKS[one.look], 13) }),
+      }))],
       hooks: { setCursor: [(plot) => legend(chart.name, plot)] },
     };
   }
@@ -44,10 +49,23 @@
     });
   }
 
+  // The table says the same as the picture; it is written anew where it can be seen.
+  function write(figure, chart) {
+    const rows = figure.querySelectorAll("tbody tr"), last = chart.times.length - 1;
+    const step = Math.max(1, Math.floor(chart.times.length / 30)); // as the server writes it
+    rows.forEach((row, index) => {
+      const at = last - index * step;
+      const time = row.querySelector("time"), iso = new Date(chart.times[at] * 1000).toISOString();
+      if (time.dateTime !== iso) Object.assign(time, { dateTime: iso, title: iso, textContent: clock(chart.times[at]) });
+      row.querySelectorAll("td").forEach((cell, one) => { cell.textContent = shown(chart.unit, chart.series[one].values[at]); });
+    });
+  }
+
   function draw(chart) {
     const figure = [...box.querySelectorAll("[data-chart]")].find((one) => one.dataset.chart === chart.name);
     const canvas = figure?.querySelector("[data-canvas]");
     if (!canvas) return;
+    if (figure.querySelector("details").open) write(figure, chart);
     const data = [chart.times, ...chart.series.map((one) => one.values)];
     const held = plots.get(chart.name);
     if (held) {
@@ -84,7 +102,13 @@
     }
   }
   new ResizeObserver(() => plots.forEach(({ plot, canvas }) => plot.width !== canvas.clientWidth && plot.setSize({ width: canvas.clientWidth, height: 150 }))).observe(box);
+  document.addEventListener("jalebi:choice", again);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   new MutationObserver(again).observe(document.documentElement, { attributeFilter: ["data-look"] });
+  for (const details of box.querySelectorAll("details"))
+    details.addEventListener("toggle", () => {
+      const held = [...plots.values()].find(({ figure }) => figure.contains(details));
+      if (details.open && held) write(held.figure, held.chart);
+    });
   follow();
 })();

@@ -1,15 +1,20 @@
 """What waits for a time: scheduled jobs and retries, soonest first."""
 
-from sqlalchemy import ColumnElement, Connection, literal_column, select
+from typing import Final
+
+from sqlalchemy import Connection, text
 
 from jalebi.jobs import Job
-from jalebi.store.reads import JOB, job_t
-from jalebi.store.rows import from_row
+from jalebi.store import reads
 
-_WAITING_FOR_A_TIME: ColumnElement[bool] = literal_column("job.state IN ('scheduled', 'retrying')")
+#: By name: left to itself, the planner reads and sorts all that are scheduled.
+_NEXT: Final = text(
+    "SELECT id FROM job INDEXED BY job_due WHERE state IN ('scheduled', 'retrying') ORDER BY run_at LIMIT :most"
+)
 
 
 def due_next(connection: Connection, limit: int) -> list[Job]:
     """Return the jobs that come due first."""
-    query = select(*JOB).where(_WAITING_FOR_A_TIME, job_t.c.run_at.is_not(None)).order_by(job_t.c.run_at).limit(limit)
-    return [from_row(row) for row in connection.execute(query)]
+    ids = [str(row[0]) for row in connection.execute(_NEXT, {"most": limit})]
+    found = {job.id: job for job in reads.some(connection, ids)}
+    return [found[job_id] for job_id in ids if job_id in found]

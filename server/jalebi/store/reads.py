@@ -267,9 +267,11 @@ def durations(connection: Connection, kind: str) -> list[float]:
     return sorted(max(0.0, value) for (value,) in connection.execute(query))
 
 
-def longest_running(connection: Connection, *, limit: int) -> list[Job]:
-    """Return the active jobs that started first."""
+def longest_running(connection: Connection, *, limit: int, queue: str | None = None) -> list[Job]:
+    """Return the active jobs that started first, of a queue or of all."""
     query = select(*JOB).where(job_t.c.state.in_(["running", "cancelling"])).order_by(job_t.c.started_at).limit(limit)
+    if queue is not None:
+        query = query.where(literal_column("+job.queue") == queue)  # the plus: whatever runs is few, a queue is not
     return [from_row(row) for row in connection.execute(query)]
 
 

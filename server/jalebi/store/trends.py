@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlmodel import SQLModel
 
 from jalebi.events import Event
@@ -63,25 +63,6 @@ def trend(connection: Connection, queue: str | None, *, since: float, step: Lite
         )
         for row in connection.execute(query)
     ]  # fmt: skip
-
-
-def counted(connection: Connection, queue: str, *, since: float) -> tuple[int, int]:
-    """Return how many jobs of a queue have completed, and failed, in the fine steps from `since` on."""
-    sums = [func.coalesce(func.sum(_trend_t.c[name]), 0) for name in ("completed", "failed")]
-    row = connection.execute(
-        select(*sums).where(_trend_t.c.step == FINE, _trend_t.c.queue == queue, _trend_t.c.at >= since)
-    ).one()
-    return int(row[0]), int(row[1])
-
-
-def gauges(connection: Connection, *, since: float) -> list[Slot]:
-    """Return the fine steps of all queues together without their durations, which take longest to read."""
-    columns = [_trend_t.c[name] for name in ("at", *_COUNTED, "waiting", "running")]
-    query = select(*columns).where(_trend_t.c.step == FINE, _trend_t.c.queue == ALL, _trend_t.c.at >= since)
-    return [
-        Slot(row.at, FINE, row.created, row.completed, row.failed, row.cancelled, row.waiting, row.running, {}, {})
-        for row in connection.execute(query.order_by(_trend_t.c.at))
-    ]
 
 
 def bucket(seconds: float) -> int:

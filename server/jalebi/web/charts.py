@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jalebi.errors import MalformedRequest
-from jalebi.store.trends import COARSE, FINE, Slot, added, gauges, percentile, trend
+from jalebi.store.trends import COARSE, FINE, Slot, added, percentile, trend
 from jalebi.web import words
 from jalebi.web.answers import json_answer
 from jalebi.web.rooms import rooms_of
@@ -21,7 +21,6 @@ RANGES: Final[dict[str, tuple[int, int, Literal[10, 900]]]] = {
     "24h": (86_400, 900, COARSE),
 }
 DEFAULT: Final = "15m"
-_SPARK: Final = (3600, 120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class Chart:
         if value is None:
             return "-"
         if self.unit == "seconds":
-            return words.seconds(value)
+            return f"{round(value * 1000)} ms" if value < 0.9995 else words.seconds(value)
         return f"{words.number(round(value, 2))}{'/s' if self.unit == 'per_second' else ''}"
 
     def wire(self) -> dict[str, Any]:
@@ -173,23 +172,17 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.3g}")
 
 
-def sparks(connection: Connection, now: float) -> dict[str, list[float]]:
-    """Return the last hour of what the overview counts, by its groups."""
-    seconds, step = _SPARK
-    found = points(gauges(connection, since=now - seconds - step), now=now, seconds=seconds, step=step)
-    return {
-        "waiting": [float(point.waiting) for point in found],
-        "running": [float(point.running) for point in found],
-        "completed": [float(point.completed) for point in found],
-        "failed": [float(point.failed) for point in found],
-    }
-
-
 def spark(values: Sequence[float]) -> str:
     """Return the points of an SVG polyline in a box of 100 by 24."""
     top = max(values, default=0.0) or 1.0
     step = 100 / max(1, len(values) - 1)
     return " ".join(f"{index * step:.1f},{22 - 20 * value / top:.1f}" for index, value in enumerate(values))
+
+
+def spark_text(values: Sequence[float]) -> str:
+    """Return what a sparkline shows, in words."""
+    top, last = max(values, default=0), values[-1] if values else 0
+    return f"{words.number(last)} at the end, {words.number(top)} at most"
 
 
 async def data(request: Request) -> Response:

@@ -12,6 +12,7 @@ from jalebi.jobs import Job
 from jalebi.store import reads
 from jalebi.store.faults import Fault, faults
 from jalebi.store.lines import Line, lines
+from jalebi.store.pace import Pace, pace, paces
 from jalebi.web import charts
 from jalebi.web.contents import grouped
 from jalebi.web.rooms import Rooms, rooms_of
@@ -30,31 +31,31 @@ class Board:
     """What the overview shows."""
 
     counts: dict[str, int]
-    sparks: dict[str, list[float]]
+    pace: Pace
     running: list[Job]
     faults: list[Fault]
-    queues: list[Line]
+    queues: list[tuple[Line, Pace]]
     more_queues: int
-
-    @property
-    def oldest_wait(self) -> float | None:
-        """The seconds for which the oldest queued job waits."""
-        return max((line.oldest_wait for line in self.queues if line.oldest_wait is not None), default=None)
+    oldest_wait: float | None
 
 
 def board(connection: Connection) -> Board:
     """Read the overview."""
     now = time.time()
-    queues = sorted(lines(connection, now), key=lambda line: (-grouped(line.counts)["waiting"], line.name))
+    all_queues = lines(connection, now)
+    busiest = sorted(all_queues, key=lambda line: (-grouped(line.counts)["waiting"], line.name))[:QUEUES_SHOWN]
+    queues = sorted(busiest, key=lambda line: line.name)
+    lately = paces(connection, [line.name for line in queues], now)
     newest = faults(connection, now=now, limit=FAULTS_SHOWN, within=RECENTLY)
     return Board(
         counts=grouped(reads.counts(connection)),
-        sparks=charts.sparks(connection, now),
+        pace=pace(connection, now),
         running=reads.longest_running(connection, limit=RUNNING_SHOWN),
         # By what does not change, so that no row moves while somebody reads.
         faults=sorted(newest, key=lambda fault: -fault.first_at),
-        queues=sorted(queues[:QUEUES_SHOWN], key=lambda line: line.name),
-        more_queues=max(0, len(queues) - QUEUES_SHOWN),
+        queues=[(line, lately[line.name]) for line in queues],
+        more_queues=len(all_queues) - len(queues),
+        oldest_wait=max((line.oldest_wait for line in all_queues if line.oldest_wait is not None), default=None),
     )
 
 

@@ -17,6 +17,11 @@ async def all_lines(rooms: Rooms) -> list[Line]:
     """Return every queue, by name: those with jobs, those decided about, and those in which a kind's jobs go."""
     now = rooms.store.clock()
     found = await rooms.store.read(lambda connection: lines(connection, now))
+    return with_empty(rooms, found)
+
+
+def with_empty(rooms: Rooms, found: Sequence[Line]) -> list[Line]:
+    """Return queues with those besides in which a kind's jobs go, by name."""
     known = {line.name for line in found}
     empty = {"default", *(kind.queue for kind in rooms.kinds.all())} - known
     return sorted([*found, *(Line(name, {}) for name in empty)], key=lambda line: line.name)
@@ -41,6 +46,7 @@ async def pause(request: Request) -> Response:
     rooms = rooms_of(request)
     line = await line_named(rooms, request.path_params["name"])
     await rooms.queue.pause(line.name)
+    rooms.figures.forget()
     return json_answer(wire(replace(line, paused=True)))
 
 
@@ -49,6 +55,7 @@ async def resume(request: Request) -> Response:
     rooms = rooms_of(request)
     line = await line_named(rooms, request.path_params["name"])
     await rooms.queue.resume(line.name)
+    rooms.figures.forget()
     return json_answer(wire(replace(line, paused=False)))
 
 

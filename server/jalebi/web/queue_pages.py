@@ -1,5 +1,6 @@
 """The pages of queues: what waits in each, pause, limits, charts."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
@@ -10,42 +11,35 @@ from starlette.responses import RedirectResponse, Response
 
 from jalebi.errors import ValidationFailed
 from jalebi.jobs import Job
-from jalebi.store import search
-from jalebi.store.lines import Line
-from jalebi.store.reads import Filter
-from jalebi.store.trends import FINE, counted
+from jalebi.store import reads
+from jalebi.store.lines import Line, lines
+from jalebi.store.pace import Pace, paces
 from jalebi.web import charts
 from jalebi.web.contents import grouped
-from jalebi.web.queue_api import all_lines, line_named
+from jalebi.web.queue_api import line_named, with_empty
 from jalebi.web.rooms import Rooms, rooms_of, root_of
 from jalebi.web.templating import cursor, page
 from jalebi.web.told import telling
 
-#: Seconds over which a queue's rate is measured, and those over which its failures are counted.
-_RATE: Final = 60
-_HOUR: Final = 3600
 JOBS_SHOWN: Final = 8
 _MOST: Final = 100_000
 
 
 async def cards(rooms: Rooms) -> dict[str, Any]:
     """Return what the template of all queues shows."""
-    found = await all_lines(rooms)
-    now = rooms.store.clock()
-    active = [line.name for line in found if any(line.counts.values())]
-    rates = await rooms.store.read(lambda connection: {name: _rates(connection, name, now) for name in active})
-    return {"queues": [_card(rooms, line, rates.get(line.name, (0.0, 0))) for line in found]}
+    found = await rooms.figures.read(rooms.store, rooms.hub, _all)  # shared: it looks at every queue
+    return {"queues": [_card(rooms, line, found[1].get(line.name, Pace())) for line in with_empty(rooms, found[0])]}
 
 
-def _rates(connection: Connection, name: str, now: float) -> tuple[float, int]:
-    """Return how many jobs of a queue complete a second, and how many failed within an hour."""
-    rate = sum(counted(connection, name, since=now - _RATE - FINE)) / _RATE
-    return rate, counted(connection, name, since=now - _HOUR)[1]
+def _all(connection: Connection) -> tuple[list[Line], dict[str, Pace]]:
+    now = time.time()
+    found = lines(connection, now)
+    return found, paces(connection, [line.name for line in found], now)
 
 
-def _card(rooms: Rooms, line: Line, rates: tuple[float, int]) -> dict[str, Any]:
+def _card(rooms: Rooms, line: Line, pace: Pace) -> dict[str, Any]:
     kinds = [kind.name for kind in rooms.kinds.all() if kind.queue == line.name]
-    return {"line": line, "rate": rates[0], "failed": rates[1], "kinds": kinds, **grouped(line.counts)}
+    return {"line": line, "pace": pace, "kinds": kinds, **grouped(line.counts)}
 
 
 async def queues(request: Request) -> Response:
@@ -58,12 +52,11 @@ async def card(rooms: Rooms, name: str) -> dict[str, Any]:
     """Return what the template of one queue shows. Raises NotFound."""
     line, now = await line_named(rooms, name), rooms.store.clock()
 
-    def query(connection: Connection) -> tuple[tuple[float, int], list[Job]]:
-        here = Filter(queues=(name,), states=("running", "cancelling"))
-        return _rates(connection, name, now), search.find(connection, here, limit=JOBS_SHOWN, within=0.02).jobs
+    def query(connection: Connection) -> tuple[Pace, list[Job]]:
+        return paces(connection, [name], now)[name], reads.longest_running(connection, limit=JOBS_SHOWN, queue=name)
 
-    rates, running = await rooms.store.read(query)
-    return {"queue": _card(rooms, line, rates), "running": [rooms.queue.live(job) for job in running]}
+    pace, running = await rooms.store.read(query)
+    return {"queue": _card(rooms, line, pace), "running": [rooms.queue.live(job) for job in running]}
 
 
 async def queue(request: Request) -> Response:
@@ -107,6 +100,7 @@ async def _act(request: Request, do: Callable[[str], Awaitable[None]], done: str
     name = request.path_params["name"]
     await line_named(rooms_of(request), name)
     await do(name)
+    rooms_of(request).figures.forget()
     form = await request.form(max_fields=10)
     own = "/queues" if form.get("back") == "all" else f"/queues/{quote(name, safe='')}"
     return telling(request, RedirectResponse(f"{root_of(request)}{own}", 303), done)

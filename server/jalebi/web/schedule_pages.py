@@ -12,7 +12,7 @@ from jalebi.store.due import due_next
 from jalebi.web.rooms import rooms_of
 from jalebi.web.templating import cursor, page
 
-SHOWN: Final = 50
+SHOWN: Final = 100
 
 
 def upcoming(connection: Connection) -> tuple[list[Job], int]:

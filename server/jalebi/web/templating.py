@@ -81,6 +81,7 @@ def _environment() -> Environment:
         stalled=words.stalled,
         receipts=words.receipts,
         spark=charts.spark,
+        spark_text=charts.spark_text,
     )
     made.filters.update(
         number=words.number,

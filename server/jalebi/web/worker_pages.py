@@ -63,12 +63,14 @@ async def confirm_drain(request: Request) -> Response:
 async def drain(request: Request) -> Response:
     """`POST /workers/{id}/drain`: start nothing more; what runs goes on."""
     await _worker(request).pause()
+    rooms_of(request).figures.forget()
     return telling(request, RedirectResponse(f"{root_of(request)}/workers", 303), "worker-paused")
 
 
 async def resume(request: Request) -> Response:
     """`POST /workers/{id}/resume`: go on."""
     _worker(request).resume()
+    rooms_of(request).figures.forget()
     return telling(request, RedirectResponse(f"{root_of(request)}/workers", 303), "worker-resumed")
 
 

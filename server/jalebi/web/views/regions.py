@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from sqlalchemy import Connection
@@ -11,6 +12,7 @@ from jalebi.errors import NotFound
 from jalebi.events import Event
 from jalebi.hub import Advance
 from jalebi.jobs import Job
+from jalebi.store import reads
 from jalebi.web import error_pages, overview, queue_pages, schedule_pages, system_page, worker_pages
 from jalebi.web.templating import patch
 from jalebi.web.views.base import View, Word
@@ -25,6 +27,12 @@ class RegionView(View):
     def __init__(self, socket: WebSocket) -> None:
         super().__init__(socket)
         self._shown = ""
+        self._version = self.rooms.figures.version
+
+    def due(self) -> bool:
+        """Whether it is time to look: at once where somebody has decided something."""
+        decided, self._version = self._version != self.rooms.figures.version, self.rooms.figures.version
+        return decided or super().due()
 
     async def fragments(self) -> str:
         """Return the region where it has changed."""
@@ -158,9 +166,27 @@ class SchedulesView(_Read):
     template = "schedules/_due.html"
     query = staticmethod(schedule_pages.upcoming)
 
+    def __init__(self, socket: WebSocket) -> None:
+        super().__init__(socket)
+        self._ids: list[str] = []
+
+    def begin(self, word: Word) -> bool:
+        """Take the jobs that the page shows."""
+        self._ids = list(word.rows)[: schedule_pages.SHOWN]
+        return super().begin(word)
+
     async def values(self) -> dict[str, Any]:
-        """Return what comes due next."""
-        return schedule_pages.values(await self.read())
+        """Return what is due next; a job whose time has come stays in its row, so that none moves under the reader."""
+        coming, waiting = await self.read()
+        known = {job.id: job for job in coming}
+        past = [job_id for job_id in self._ids if job_id not in known]
+        if past:
+            found = await self.rooms.store.read(partial(reads.some, ids=past))
+            known |= {job.id: job for job in found}
+        shown = [known[job_id] for job_id in self._ids if job_id in known]
+        shown += [job for job in coming if job.id not in self._ids][: schedule_pages.SHOWN - len(shown)]
+        self._ids = [job.id for job in shown]
+        return schedule_pages.values((shown, waiting))
 
 
 class SystemView(RegionView):
