@@ -22,7 +22,13 @@
     dialog.append(section);
     document.body.append(dialog);
     const own = dialog;
-    own.addEventListener("close", () => { own.remove(); if (dialog === own) { reveal(); opener?.focus(); } });
+    own.addEventListener("close", () => {
+      own.remove();
+      if (dialog !== own) return;
+      reveal();
+      // The event comes after the keys that follow an Escape: whoever moved on since then is left alone.
+      if (!document.activeElement || document.activeElement === document.body) opener?.focus();
+    });
     before?.remove();
     own.showModal();
     own.querySelector("[data-close]")?.focus(); // whoever goes on typing answers nothing by it

@@ -109,3 +109,24 @@ async def test_keys_can_be_switched_off_for_good(reader: Reader) -> None:
     await expect(dialog).to_be_hidden()
     await page.keyboard.press("/")
     await expect(page.get_by_label("Search")).to_be_focused()
+
+
+async def test_a_dialog_that_is_told_late_of_its_end_does_not_take_the_focus_back(reader: Reader) -> None:
+    # Between the end of a dialog and the event that tells of it, a reader has time to move on.
+    closed_late = """async () => {
+        const dialog = document.querySelector("dialog[open]"), field = document.querySelector("main a[href]");
+        const told = new Promise((resolve) => dialog.addEventListener("close", () => setTimeout(resolve)));
+        dialog.close();
+        field.focus();
+        await told;
+        return document.activeElement === field;
+    }"""
+    page = await reader.open("/jobs")
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog", name="Help")).to_be_visible()
+    assert await page.evaluate(closed_late)
+    job = reader.kitchen.submit("nap", delay=900, tags=["late"])
+    page = await reader.open(f"/jobs/{job}")
+    await page.get_by_role("button", name="Delete").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    assert await page.evaluate(closed_late)
