@@ -49,6 +49,7 @@ class Selection(BaseModel):
     created_before: float | None = None
     errors: list[str] = []
     ids: list[str] = []
+    batches: list[str] = []
 
     @classmethod
     def of(cls, wanted: Filter) -> "Selection":

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jalebi.jobs import Cancellation, Job, Progress, State
+from jalebi.jobs import TERMINAL, Cancellation, Job, Progress, State, Ties, batch_state
 
 encode = msgspec.json.encode
 
@@ -17,6 +17,7 @@ TYPES: Final = (
 )  # fmt: skip
 TERMINAL_TYPES: Final = frozenset({"completed", "failed", "cancelled"})
 _ANNOUNCED: Final = {State.RUNNING: "started"}
+_NO_TIES: Final = Ties()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Outlook:
 
 def job_wire(job: Job, *, root: str, epoch: str, outlook: Outlook | None = None) -> dict[str, Any]:
     """Return the wire form of a job; its links respect the application's `root` path."""
-    outlook = outlook or Outlook()
+    outlook, ties = outlook or Outlook(), job.ties or _NO_TIES
     finish = outlook.finish_at
     if finish is None and job.progress is not None and job.state is State.RUNNING:
         eta = job.progress.eta_seconds
@@ -172,7 +173,50 @@ def job_wire(job: Job, *, root: str, epoch: str, outlook: Outlook | None = None)
         "error": job.error,
         "stalled": job.progress is not None and job.progress.stalled,
         "cancellation": cancellation_wire(job.cancellation),
+        "batch": job.batch,
+        "after": list(ties.after),
+        "after_failure": ties.after_failure,
+        "webhook": None if ties.webhook is None else {"url": ties.webhook.url, "events": list(ties.webhook.events)},
         "links": links(job.id, root),
+    }
+
+
+def batch_wire(
+    batch_id: str,
+    counts: Mapping[str, int],
+    running: float = 0.0,
+    *,
+    created_at: float,
+    last: str | None,
+    root: str,
+) -> dict[str, Any]:
+    """Return the wire form of a batch: how many of its jobs are in each state, and their progress together.
+
+    `running` is the sum of the fractions of what runs, `last` the id of the job that runs finally.
+    """
+    total = sum(counts.values())
+    done = sum(n for state, n in counts.items() if state in TERMINAL) + running
+    api = f"{root}/v1/batches/{batch_id}"
+    return {
+        "id": batch_id,
+        "state": batch_state(counts).value,
+        "created_at": rfc3339(created_at),
+        "counts": {state.value: counts.get(state.value, 0) for state in State},
+        "progress": {
+            "done": _number(round(done, 3)),
+            "total": total,
+            "fraction": round(done / total, 6) if total else 1.0,
+            "unit": "jobs",
+        },
+        "finally": last,
+        "links": {
+            "self": api,
+            "events": f"{api}/events",
+            "results": f"{api}/results",
+            "cancel": f"{api}/cancel",
+            "jobs": f"{root}/v1/jobs?batch={batch_id}",
+            "html": f"{root}/jobs?batch={batch_id}",
+        },
     }
 
 

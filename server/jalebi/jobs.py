@@ -4,7 +4,7 @@ import random as _random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from jalebi.errors import JobActive, JobFinished
 
@@ -31,7 +31,7 @@ MOVES: Final[Mapping[State, frozenset[State]]] = {
     State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED}),
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
     State.RETRYING: frozenset({State.QUEUED, State.CANCELLED}),
-    State.BLOCKED: frozenset({State.QUEUED, State.SCHEDULED, State.CANCELLED}),
+    State.BLOCKED: frozenset({State.QUEUED, State.CANCELLED}),
     # back to queued: handed back by a worker that drains
     State.RUNNING: frozenset({State.COMPLETED, State.FAILED, State.RETRYING, State.QUEUED, State.CANCELLING}),
     State.CANCELLING: frozenset({State.CANCELLED}),
@@ -92,9 +92,33 @@ class Cancellation:
     killed_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Who is told over HTTP that something is over, and of which ends (`completed`, `failed`, `cancelled`)."""
+
+    url: str
+    events: tuple[str, ...] = ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What a job waits for and who waits for it.
+
+    `after` are ids of jobs and batches that have to complete before it; where one of them does not, the job is
+    cancelled, or runs all the same where `after_failure` says so.
+    """
+
+    after: tuple[str, ...] = ()
+    after_failure: Literal["cancel", "run"] = "cancel"
+    webhook: Webhook | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it is stored. Times are Unix seconds; `args` is JSON text; `cursor` is the number of its last event."""
+    """A job as it is stored. Times are Unix seconds; `args` is JSON text; `cursor` is the number of its last event.
+
+    `batch` is the id of the batch that it was submitted with.
+    """
 
     id: str
     kind: str
@@ -119,6 +143,8 @@ class Job:
     error: Mapping[str, Any] | None = None
     progress: Progress | None = None
     cancellation: Cancellation | None = None
+    batch: str | None = None
+    ties: Ties | None = None
 
     @property
     def terminal(self) -> bool:
@@ -166,6 +192,11 @@ def _move(job: Job, state: State, **changes: Any) -> Job:
 def due(job: Job) -> Job:
     """Return the job as its scheduled time or its retry has come."""
     return _move(job, State.QUEUED, run_at=None)
+
+
+def unblocked(job: Job) -> Job:
+    """Return the job as nothing is left that it waits for."""
+    return _move(job, State.QUEUED)
 
 
 def claimed(job: Job, *, now: float, worker: str, lease_until: float) -> Job:
@@ -248,6 +279,20 @@ def deletable(job: Job) -> None:
     """Raise JobActive where the job is running or being cancelled."""
     if job.state in ACTIVE:
         raise JobActive(f"The job is {job.state}; cancel it first.")
+
+
+def batch_state(counts: Mapping[str, int]) -> State:
+    """Return how a batch stands whose jobs are in these states, so many in each.
+
+    Waiting jobs alone are `queued`; one that is over or active makes it `running`, until all are over: then it is
+    `failed` or `cancelled` where one of them is, in this order, and `completed` else.
+    """
+    there = {State(state) for state, n in counts.items() if n > 0}
+    if there <= WAITING:
+        return State.QUEUED
+    if not there <= TERMINAL:
+        return State.RUNNING
+    return next(state for state in (State.FAILED, State.CANCELLED, State.COMPLETED) if state in there)
 
 
 def failure(kind: str, message: str, traceback: str | None = None) -> dict[str, Any]:

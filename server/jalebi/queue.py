@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection
 
@@ -13,14 +13,15 @@ from jalebi.events import Outlook
 from jalebi.files import Files
 from jalebi.hub import Hub
 from jalebi.ids import new_id
-from jalebi.jobs import ACTIVE, Job, Outcome, Progress, State, backoff, failure
+from jalebi.jobs import ACTIVE, Job, Outcome, Progress, State, Ties, Webhook, backoff, failure
 from jalebi.kinds import Kind, Kinds
 from jalebi.settings import Settings
 from jalebi.store import Store, reads, search
 from jalebi.store.attempts import Claim
+from jalebi.store.ties import NewBatch
 from jalebi.store.verbs import Keyed, Submitted, gone, key_reused
 
-__all__ = ["Keyed", "Order", "Queue", "nothing_runs"]
+__all__ = ["Keyed", "Made", "NewBatch", "Order", "Queue", "Submitted", "nothing_runs"]
 
 #: Seconds before the next attempt where the kind does not say, and the most that it can say.
 BACKOFF: Final = 2.0
@@ -29,7 +30,10 @@ MAX_DELAY: Final = 10 * 365 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One submission; what is None comes from the kind. Times are Unix seconds, `timeout` seconds."""
+    """One submission; what is None comes from the kind. Times are Unix seconds, `timeout` seconds.
+
+    `after` are ids of jobs and batches that it waits for (see `jobs.Ties`).
+    """
 
     kind: str
     args: Any
@@ -39,6 +43,25 @@ class Order:
     run_at: float | None = None
     timeout: float | None = None
     max_attempts: int | None = None
+    after: Sequence[str] = ()
+    after_failure: Literal["cancel", "run"] = "cancel"
+    webhook: Webhook | None = None
+
+    @property
+    def ties(self) -> Ties | None:
+        """What ties the job to others; None, as for most, where nothing does."""
+        if not self.after and self.webhook is None:
+            return None
+        return Ties(tuple(dict.fromkeys(self.after)), self.after_failure, self.webhook)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A job that is to be stored, with its kind and the args as they were handed in."""
+
+    job: Job
+    kind: Kind
+    given: Any
 
 
 async def nothing_runs() -> bool:
@@ -75,32 +98,61 @@ class Queue:
 
         Raises the same and KeyReused, and NotFound where the job of the key was deleted.
         """
-        before = await self.store.read(lambda connection: reads.keyed(connection, keyed.caller, keyed.key))
-        if before is not None:  # seen without a look at the args: what they name may be used up by now
-            fingerprint, [job_id] = before
-            if fingerprint != keyed.fingerprint:
-                raise key_reused()
-            return await self.get(job_id), True
+        before = await self.made_before(keyed)
+        if before is not None:
+            return await self.get(before[0]), True
         submitted = await self._store(order, keyed)
         return submitted.jobs[0], submitted.replayed
+
+    async def made_before(self, keyed: Keyed) -> list[str] | None:
+        """Return the ids of the jobs that a key has made, None where it is new. Raises KeyReused.
+
+        Seen without a look at the args: what they name may be used up by now.
+        """
+        before = await self.store.read(lambda connection: reads.keyed(connection, keyed.caller, keyed.key))
+        if before is None:
+            return None
+        if before[0] != keyed.fingerprint:
+            raise key_reused()
+        return before[1]
 
     async def submit_own(self, order: Order) -> Job:
         """Store a job of one of the house's own kinds."""
         return (await self._store(order, None, self.kinds.known(order.kind))).jobs[0]
 
     async def _store(self, order: Order, keyed: Keyed | None, kind: Kind | None = None) -> Submitted:
+        self.admit()
+        return await self.keep([self.made(order, kind=kind)], keyed)
+
+    def admit(self) -> None:
+        """Raise Draining where no new jobs are taken."""
         if self.draining:
             raise Draining("The server is shutting down; submit again in a moment.", headers={"Retry-After": "5"})
-        kind = kind or self.kinds.named(order.kind)
-        job = self._new(kind, order, kind.validate(order.args))
+
+    async def keep(
+        self,
+        new: Sequence[Made],
+        keyed: Keyed | None,
+        batch: NewBatch | None = None,
+        pointers: Sequence[str] = (),
+    ) -> Submitted:
+        """Store new jobs, all or none, with the uploads that their args name.
+
+        `pointers` name the place of each in the request (RFC 6901). Raises QueueFull, KeyReused, ValidationFailed.
+        """
         kept = False
         try:
-            await self._give_uploads(kind, job, order.args)
-            submitted = await self.store.submit([job], max_waiting=self.settings.max_waiting, keyed=keyed)
+            for one in new:
+                await self._give_uploads(one.kind, one.job, one.given)
+            submitted = await self.store.submit(
+                [one.job for one in new], max_waiting=self.settings.max_waiting, keyed=keyed, batch=batch,
+                pointers=pointers,
+            )  # fmt: skip
             kept = not submitted.replayed
         finally:
-            if kind.upload_fields and not kept:
-                self.files.drop_job(job.id)
+            for one in new:
+                if one.kind.upload_fields and not kept:
+                    self.files.drop_job(one.job.id)
         return submitted
 
     async def cancel(self, job_id: str, reason: str | None = None) -> Job:
@@ -239,10 +291,13 @@ class Queue:
             return BACKOFF
         return min(seconds, MAX_DELAY)
 
-    def _new(self, kind: Kind, order: Order, args: str) -> Job:
+    def made(self, order: Order, *, kind: Kind | None = None, batch: str | None = None) -> Made:
+        """Return the job that an order makes. Raises UnknownKind, ValidationFailed."""
+        kind = kind or self.kinds.named(order.kind)
+        args = kind.validate(order.args)
         now = self.store.clock()
         later = order.run_at is not None and order.run_at > now
-        return Job(
+        job = Job(
             id=new_id(now),
             kind=kind.name,
             args=args,
@@ -254,7 +309,10 @@ class Queue:
             timeout=order.timeout or kind.timeout,
             created_at=now,
             run_at=order.run_at if later else None,
+            batch=batch,
+            ties=order.ties,
         )
+        return Made(job, kind, order.args)
 
     async def _give_uploads(self, kind: Kind, job: Job, args: Any) -> None:
         for name in kind.upload_fields:

@@ -117,7 +117,49 @@ CREATE TABLE trend (
 ) WITHOUT ROWID;
 """
 
-STEPS: Final = (_FIRST, _SECOND, _THIRD)
+_FOURTH: Final = """
+ALTER TABLE job ADD COLUMN batch VARCHAR;
+ALTER TABLE job ADD COLUMN ties TEXT;
+CREATE INDEX job_batch ON job (batch, id) WHERE batch IS NOT NULL;
+CREATE TABLE dependency (
+    after_id VARCHAR NOT NULL, job_id VARCHAR NOT NULL, PRIMARY KEY (after_id, job_id)
+) WITHOUT ROWID;
+CREATE INDEX dependency_job ON dependency (job_id);
+CREATE TABLE batch (
+    id VARCHAR NOT NULL PRIMARY KEY, created_at FLOAT NOT NULL, number INTEGER NOT NULL, webhook VARCHAR, last VARCHAR
+) WITHOUT ROWID;
+CREATE TABLE batch_tally (
+    batch VARCHAR NOT NULL, state VARCHAR NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (batch, state)
+) WITHOUT ROWID;
+CREATE TRIGGER batch_insert AFTER INSERT ON job WHEN new.batch IS NOT NULL BEGIN
+    INSERT INTO batch_tally VALUES (new.batch, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER batch_delete AFTER DELETE ON job WHEN old.batch IS NOT NULL BEGIN
+    UPDATE batch_tally SET n = n - 1 WHERE batch = old.batch AND state = old.state;
+END;
+CREATE TRIGGER batch_update AFTER UPDATE OF state ON job WHEN old.batch IS NOT NULL AND old.state <> new.state BEGIN
+    UPDATE batch_tally SET n = n - 1 WHERE batch = old.batch AND state = old.state;
+    INSERT INTO batch_tally VALUES (new.batch, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TABLE delivery (
+    id VARCHAR NOT NULL PRIMARY KEY, job_id VARCHAR, batch VARCHAR, event VARCHAR NOT NULL, url VARCHAR NOT NULL,
+    body TEXT NOT NULL, state VARCHAR NOT NULL, tries INTEGER NOT NULL, next_at FLOAT NOT NULL,
+    created_at FLOAT NOT NULL, ended_at FLOAT
+) WITHOUT ROWID;
+CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'pending';
+CREATE INDEX delivery_job ON delivery (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX delivery_batch ON delivery (batch) WHERE batch IS NOT NULL;
+CREATE TABLE delivery_try (
+    delivery_id VARCHAR NOT NULL, number INTEGER NOT NULL, at FLOAT NOT NULL, seconds FLOAT NOT NULL, status INTEGER,
+    error VARCHAR, answer VARCHAR, PRIMARY KEY (delivery_id, number)
+) WITHOUT ROWID;
+CREATE TABLE endpoint (
+    id VARCHAR NOT NULL PRIMARY KEY, url VARCHAR NOT NULL, secret VARCHAR NOT NULL, previous VARCHAR,
+    previous_until FLOAT, created_at FLOAT NOT NULL
+) WITHOUT ROWID;
+"""
+
+STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH)
 #: Marks the file as ours (SQLite's application_id): "Jalb".
 APPLICATION_ID: Final = 0x4A616C62
 

@@ -47,6 +47,7 @@ class Filter:
     created_before: float | None = None
     errors: tuple[str, ...] = ()  # fingerprints of errors that jobs stand failed with
     ids: tuple[str, ...] = ()
+    batches: tuple[str, ...] = ()
 
     def wants(self, job: Job) -> bool:
         """Whether a job (or an event's job) passes, as far as events can be filtered."""
@@ -56,6 +57,7 @@ class Filter:
             and (not self.queues or job.queue in self.queues)
             and (not self.tags or all(tag in job.tags for tag in self.tags))
             and (not self.ids or job.id in self.ids)
+            and (not self.batches or job.batch in self.batches)
             and (not self.errors or self._failed_so(job))
         )
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 import msgspec
 
 from jalebi.events import Event
-from jalebi.jobs import Cancellation, Job, Progress, State
+from jalebi.jobs import Cancellation, Job, Progress, State, Ties
 
 #: The columns of a job in the order in which every statement and every read has them.
 JOB_COLUMNS: Final = (
     "id", "kind", "queue", "priority", "tags", "state", "attempt", "tries", "max_attempts", "timeout", "seq", "cursor",
     "created_at", "run_at", "started_at", "finished_at", "expires_at", "worker", "lease_until", "error", "progress",
-    "cancellation", "args",
+    "cancellation", "batch", "ties", "args",
 )  # fmt: skip
 #: What a move may change. An event's body keeps these, so that the job can be shown as of the event.
 MOVING: Final = (
@@ -24,6 +24,7 @@ MOVING: Final = (
 
 _progress = msgspec.json.Decoder(Progress)
 _cancellation = msgspec.json.Decoder(Cancellation)
+_ties = msgspec.json.Decoder(Ties)
 _encode = msgspec.json.encode
 
 
@@ -42,7 +43,8 @@ def to_row(job: Job) -> tuple[Any, ...]:
     return (
         job.id, job.kind, job.queue, job.priority, text(job.tags), job.state, job.attempt, job.tries, job.max_attempts,
         job.timeout, job.seq, job.cursor, job.created_at, job.run_at, job.started_at, job.finished_at, job.expires_at,
-        job.worker, job.lease_until, text(job.error), text(job.progress), text(job.cancellation), job.args,
+        job.worker, job.lease_until, text(job.error), text(job.progress), text(job.cancellation), job.batch,
+        text(job.ties), job.args,
     )  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def from_row(row: Sequence[Any]) -> Job:
     """Return the job in a row of JOB_COLUMNS."""
     (
         id_, kind, queue, priority, tags, state, attempt, tries, max_attempts, timeout, seq, cursor, created_at, run_at,
-        started_at, finished_at, expires_at, worker, lease_until, error, progress, cancellation, args,
+        started_at, finished_at, expires_at, worker, lease_until, error, progress, cancellation, batch, ties, args,
     ) = row  # fmt: skip
     return Job(
         id=id_,
@@ -84,6 +86,8 @@ def from_row(row: Sequence[Any]) -> Job:
         error=None if error is None else json.loads(error),
         progress=None if progress is None else _progress.decode(progress),
         cancellation=None if cancellation is None else _cancellation.decode(cancellation),
+        batch=batch,
+        ties=None if ties is None else _ties.decode(ties),
     )
 
 

@@ -61,7 +61,7 @@ def count(connection: Connection, wanted: Filter, *, most: int, within: float | 
 
 def by_state(connection: Connection, wanted: Filter) -> dict[str, int] | None:
     """Return how many jobs are in each state of those that pass the rest of the filter; None where that is not kept."""
-    if wanted.tags or wanted.errors or wanted.ids or wanted.text or _times(wanted):
+    if wanted.tags or wanted.errors or wanted.ids or wanted.batches or wanted.text or _times(wanted):
         return None
     query = select(tally_t.c.state, func.sum(tally_t.c.n)).group_by(tally_t.c.state)
     for column, values in ((tally_t.c.kind, wanted.kinds), (tally_t.c.queue, wanted.queues)):
@@ -149,6 +149,8 @@ def _stream(
 
 def _paths(connection: Connection, wanted: Filter) -> tuple[str, list[list[ColumnElement[bool]]]]:
     """Return the condition that narrows most, by name, and one walk of its index for each of its values."""
+    if wanted.batches:
+        return "batches", [[job_t.c.batch == value] for value in dict.fromkeys(wanted.batches)]
     if wanted.errors:
         return "errors", [[job_t.c.fingerprint == value] for value in wanted.errors]
     if wanted.tags:
@@ -185,6 +187,7 @@ def _rest(wanted: Filter, driver: str) -> list[ColumnElement[bool]]:
         ("kinds", "kind", wanted.kinds),
         ("queues", "queue", wanted.queues),
         ("errors", "fingerprint", wanted.errors),
+        ("batches", "batch", wanted.batches),
     ):
         if values and driver != name and not (driver == "done" and name in {"states", "kinds"}):
             found.append(literal_column(f"+job.{column}").in_(values))

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from jalebi.errors import StorageError, StorageUnavailable
 from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
-from jalebi.store import attempts, lines, reads, verbs
+from jalebi.store import attempts, lines, reads, ties, verbs
 from jalebi.store.lock import FileLock
 from jalebi.store.migrations import STEPS, check, migrate
 from jalebi.store.reserve import PAGE, Reserve
@@ -78,6 +78,7 @@ class Store:
         self.steady = steady or steady_clock()
         self.epoch = ""
         self.keep: float | None = None  # seconds for which a job that is over is kept; None: for ever
+        self.root = ""  # what the links in webhooks begin with
         self.published: Callable[[list[Event]], None] = lambda _: None
         self._reserve_size = reserve  # bytes
         self._reserve: Reserve | None = None
@@ -116,7 +117,8 @@ class Store:
             migrate(connection, version)
             self.epoch = _epoch(connection)
             self._writer = Writer(
-                connection, self._lock, self.clock, self.steady, self._mind_the_clock, self._upkeep, self._publish, disk
+                connection, self._lock, self.clock, self.steady, self._mind_the_clock, self._follow_up, self._upkeep,
+                self._publish, disk,
             )  # fmt: skip
         except (sqlite.Error, OSError) as error:
             connection.close()
@@ -230,10 +232,19 @@ class Store:
     # The verbs. Each returns once its transaction is on disk.
 
     async def submit(
-        self, jobs: Sequence[Job], *, max_waiting: int, keyed: verbs.Keyed | None = None
+        self,
+        jobs: Sequence[Job],
+        *,
+        max_waiting: int,
+        keyed: verbs.Keyed | None = None,
+        batch: ties.NewBatch | None = None,
+        pointers: Sequence[str] = (),
     ) -> verbs.Submitted:
-        """Store new jobs, all or none, and those of one key once. Raises QueueFull, KeyReused, NotFound."""
-        submitted: verbs.Submitted = await self._put(verbs.Submit(jobs, max_waiting, keyed))
+        """Store new jobs, all or none, and those of one key once.
+
+        `pointers` name the place of each in the request. Raises QueueFull, KeyReused, NotFound, ValidationFailed.
+        """
+        submitted: verbs.Submitted = await self._put(verbs.Submit(jobs, max_waiting, keyed, batch, pointers))
         return submitted
 
     async def prune(self, *, surplus: int, keys_before: float) -> list[str]:
@@ -343,6 +354,10 @@ class Store:
     def _publish(self, events: list[Event]) -> None:
         self._gathered.add(events)
         self.published(events)
+
+    def _follow_up(self, tx: Tx) -> None:
+        """Do what follows where something has ended, or was submitted to wait for what had."""
+        ties.Follow(self.epoch, self.root, self.keep).up(tx)
 
     def _mind_the_clock(self, tx: Tx) -> None:
         """Where somebody has set the clock, move the retries along: their waits are seconds that pass, no time of day.

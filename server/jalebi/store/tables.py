@@ -7,7 +7,7 @@ _QUEUED = text("state = 'queued'")
 
 
 class JobRow(SQLModel, table=True):
-    """A job; times are Unix seconds, `tags`, `args`, `error` and `progress` are JSON text.
+    """A job; times are Unix seconds, `tags`, `args`, `error`, `progress` and `ties` are JSON text.
 
     `fingerprint` names the group of errors to which the one belongs that a failed job has failed with.
     """
@@ -25,6 +25,7 @@ class JobRow(SQLModel, table=True):
         Index("job_done", "kind", "id", sqlite_where=text("state = 'completed'")),
         Index("job_fault", "fingerprint", "id", sqlite_where=text("fingerprint IS NOT NULL")),
         Index("job_expires", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
+        Index("job_batch", "batch", "id", sqlite_where=text("batch IS NOT NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -51,6 +52,8 @@ class JobRow(SQLModel, table=True):
     args: str = Field(sa_column=Column(Text, nullable=False))
     cancellation: str | None = Field(default=None, sa_column=Column(Text))
     fingerprint: str | None = None
+    batch: str | None = None
+    ties: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class TagRow(SQLModel, table=True):
@@ -207,6 +210,99 @@ class KeyRow(SQLModel, table=True):
     fingerprint: str
     jobs: str
     at: float
+
+
+class DependencyRow(SQLModel, table=True):
+    """What a blocked job waits for: the id of a job or a batch that is not over."""
+
+    __tablename__ = "dependency"
+    __table_args__ = (Index("dependency_job", "job_id"), {"sqlite_with_rowid": False})
+
+    after_id: str = Field(primary_key=True)
+    job_id: str = Field(primary_key=True)
+
+
+class BatchRow(SQLModel, table=True):
+    """Jobs that were submitted together; `webhook` is JSON text, `last` the job that runs when all are over."""
+
+    __tablename__ = "batch"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    id: str = Field(primary_key=True)
+    created_at: float
+    number: int  # of the last event before its first
+    webhook: str | None = None
+    last: str | None = None
+
+
+class BatchTallyRow(SQLModel, table=True):
+    """How many jobs of a batch are in a state; kept by triggers."""
+
+    __tablename__ = "batch_tally"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    batch: str = Field(primary_key=True)
+    state: str = Field(primary_key=True)
+    n: int
+
+
+class DeliveryRow(SQLModel, table=True):
+    """A message of a webhook: of the end of a job, or of a batch. `body` is what is sent, byte for byte.
+
+    `state` is `pending`, `delivered` or `abandoned`; a pending one is tried again at `next_at` (Unix seconds).
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        Index("delivery_due", "next_at", sqlite_where=text("state = 'pending'")),
+        Index("delivery_job", "job_id", sqlite_where=text("job_id IS NOT NULL")),
+        Index("delivery_batch", "batch", sqlite_where=text("batch IS NOT NULL")),
+        {"sqlite_with_rowid": False},
+    )
+
+    id: str = Field(primary_key=True)
+    job_id: str | None = None
+    batch: str | None = None
+    event: str
+    url: str
+    body: str = Field(sa_column=Column(Text, nullable=False))
+    state: str
+    tries: int
+    next_at: float
+    created_at: float
+    ended_at: float | None = None
+
+
+class DeliveryTryRow(SQLModel, table=True):
+    """One try to deliver: the answer's status and how it began, or the error; `seconds` is how long it took."""
+
+    __tablename__ = "delivery_try"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    delivery_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    at: float
+    seconds: float
+    status: int | None = None
+    error: str | None = None
+    answer: str | None = None
+
+
+class EndpointRow(SQLModel, table=True):
+    """Where webhooks go that are signed with a secret of their own: all URLs that begin with `url`.
+
+    The `previous` secret signs too until `previous_until` (Unix seconds).
+    """
+
+    __tablename__ = "endpoint"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    id: str = Field(primary_key=True)
+    url: str
+    secret: str
+    previous: str | None = None
+    previous_until: float | None = None
+    created_at: float
 
 
 class MetaRow(SQLModel, table=True):

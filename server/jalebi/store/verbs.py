@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from jalebi import jobs
-from jalebi.errors import JalebiError, KeyReused, NotFound, QueueFull
+from jalebi.errors import JalebiError, KeyReused, NotFound, QueueFull, ValidationFailed
 from jalebi.events import encode
-from jalebi.jobs import WAITING, Job
+from jalebi.jobs import WAITING, Job, State
 from jalebi.store import faults
 from jalebi.store.rows import states
+from jalebi.store.ties import NewBatch, tie
 from jalebi.store.writer import Op, Tx
 
 #: Seconds for which the figures behind the rates are kept.
@@ -43,8 +44,8 @@ class Submitted:
 
 @dataclass(eq=False)
 class Submit(Op):
-    """Store new jobs, all or none; answers with Submitted. Raises QueueFull, KeyReused, and NotFound for a replay of
-    jobs that were deleted.
+    """Store new jobs, all or none; answers with Submitted. Raises QueueFull, KeyReused, NotFound for a replay of jobs
+    that were deleted, and ValidationFailed where a job waits for what is not there.
 
     A key is stored in the transaction of its jobs, so neither is ever there without the other.
     """
@@ -53,6 +54,8 @@ class Submit(Op):
     jobs: Sequence[Job]
     max_waiting: int
     keyed: Keyed | None = None
+    batch: NewBatch | None = None
+    pointers: Sequence[str] = ()
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[Submit]") -> list[Any]:
@@ -68,7 +71,7 @@ class Submit(Op):
         full = {
             (op.keyed.caller, op.keyed.key): stored[id(op)]
             for op in firsts
-            if op.keyed is not None and isinstance(stored[id(op)], QueueFull)
+            if op.keyed is not None and isinstance(stored[id(op)], JalebiError)
         }
         return [stored[id(op)] if id(op) in stored else _replay(tx, op.keyed, known, full) for op in ops]
 
@@ -90,8 +93,13 @@ class Submit(Op):
                 detail = f"The queue {full} holds {op.max_waiting} waiting jobs, as many as it may."
                 answers.append(QueueFull(detail, headers={"Retry-After": "10"}))
                 continue
+            try:
+                new = op._tied(tx)
+            except ValidationFailed as refused:
+                answers.append(refused)
+                continue
             waiting = arriving
-            stored = [tx.announce(job, "created") for job in op.jobs]
+            stored = [tx.announce(job, "created") for job in new]
             fresh.extend(stored)
             answers.append(Submitted(stored))
             if op.keyed is not None:
@@ -105,6 +113,11 @@ class Submit(Op):
             statement = "INSERT OR IGNORE INTO job_tag SELECT value->>0, value->>1 FROM json_each(?)"
             tx.execute(statement, encode(tags).decode())
         return answers
+
+    def _tied(self, tx: Tx) -> Sequence[Job]:
+        if self.batch is None and all(job.ties is None for job in self.jobs):
+            return self.jobs
+        return tie(tx, self.jobs, self.pointers or [""] * len(self.jobs), self.batch)
 
 
 _KEYS: Final = (
@@ -128,7 +141,7 @@ def _replay(
     tx: Tx,
     keyed: Keyed | None,
     known: Mapping[tuple[str, str], tuple[str, list[str]]],
-    full: Mapping[tuple[str, str], QueueFull],
+    full: Mapping[tuple[str, str], JalebiError],
 ) -> Any:
     assert keyed is not None
     fingerprint, ids = known[keyed.caller, keyed.key]
@@ -198,12 +211,32 @@ def purge(tx: Tx, ids: Sequence[str], tags: Sequence[tuple[str, str]]) -> None:
     """Delete jobs with all that belongs to them."""
     tx.purged.update(ids)
     listed = encode(ids).decode()
+    batches = tx.execute(_BATCHES_OF, listed).fetchall()
     tx.execute("DELETE FROM job WHERE id IN (SELECT value FROM json_each(?))", listed)
-    for table in ("event", "result", "file"):
+    tx.execute(
+        "DELETE FROM delivery_try WHERE delivery_id IN "
+        "(SELECT id FROM delivery WHERE job_id IN (SELECT value FROM json_each(?)))", listed,
+    )  # fmt: skip
+    for table in ("event", "result", "file", "delivery"):
         tx.execute(f"DELETE FROM {table} WHERE job_id IN (SELECT value FROM json_each(?))", listed)
+    for (batch,) in batches:
+        _forget_batch(tx, batch)
     if tags:
         statement = "DELETE FROM job_tag WHERE (tag, job_id) IN (SELECT value->>0, value->>1 FROM json_each(?))"
         tx.execute(statement, encode(tags).decode())
+
+
+_BATCHES_OF: Final = "SELECT DISTINCT batch FROM job WHERE id IN (SELECT value FROM json_each(?)) AND batch IS NOT NULL"
+
+
+def _forget_batch(tx: Tx, batch: str) -> None:
+    """Delete a batch where none of its jobs is left."""
+    if tx.execute("SELECT 1 FROM batch_tally WHERE batch = ? AND n > 0 LIMIT 1", batch).fetchone() is not None:
+        return
+    tx.execute("DELETE FROM delivery_try WHERE delivery_id IN (SELECT id FROM delivery WHERE batch = ?)", batch)
+    for table, column in (("delivery", "batch"), ("batch_tally", "batch"), ("batch", "id")):
+        tx.execute(f"DELETE FROM {table} WHERE {column} = ?", batch)
+    tx.over[batch] = State.CANCELLED  # for those that wait for it
 
 
 @dataclass(eq=False)

@@ -77,6 +77,7 @@ class Tx:
         self.steady = steady  # by a clock that nobody sets: leases are measured with it
         self.events: list[Event] = []
         self.purged: set[str] = set()  # jobs deleted here: what the same transaction did to them leaves no rows
+        self.over: dict[str, State] = {}  # what new jobs wait for in vain: it was over before
         self.queued = False  # whether a job came into line
         self.freed = False  # whether an attempt ended
         self.due_at: float | None = None  # the soonest time at which a job of this transaction comes due
@@ -139,8 +140,8 @@ class Writer:
     """Owns the only connection that writes and checkpoints (in `care`); everything else reaches it through `put`.
 
     `lock` is held during a transaction, for readers that must share the connection (a database in memory).
-    `prepare` runs in every transaction before the operations, `upkeep` after them: what comes due, and claims that wait
-    for work.
+    `prepare` runs in every transaction before the operations, `follow_up` after them, for what they entail, and last
+    `upkeep`, where the storage is well: what comes due, and claims that wait for work.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Writer:
         clock: Callable[[], float],
         steady: Callable[[], float],
         prepare: Callable[[Tx], None],
+        follow_up: Callable[[Tx], None],
         upkeep: Callable[[Tx, Sequence[Op]], list[tuple[Op, Any]]],
         published: Callable[[list[Event]], None],
         disk: Disk | None,
@@ -160,6 +162,7 @@ class Writer:
         self._clock = clock
         self._steady = steady
         self._prepare = prepare
+        self._follow_up = follow_up
         self._upkeep = upkeep
         self._published = published
         self._inbox: queue.SimpleQueue[list[Op] | None] = queue.SimpleQueue()
@@ -286,6 +289,7 @@ class Writer:
                 self._prepare(tx)
                 for kind, same in sorted(by_kind.items(), key=lambda item: item[0].rank):
                     answers.extend(zip(same, kind.run(tx, same), strict=True))
+                self._follow_up(tx)
                 if self.care.trouble is None:  # else nothing new begins
                     tx.freed |= self._looking
                     answers.extend(self._upkeep(tx, ops))

@@ -4,13 +4,13 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import ClientDisconnect, Request
 
 from jalebi.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType, ValidationFailed
-from jalebi.jobs import State
+from jalebi.jobs import State, Webhook
 from jalebi.kinds import fault
 from jalebi.queue import Keyed, Order
 from jalebi.store.reads import Filter
@@ -54,7 +54,23 @@ Instant = Annotated[datetime, BeforeValidator(_instant), Field(strict=False), Af
 CALLER: Final = ""
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
+Id = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
 Tag = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+
+
+class WebhookBody(BaseModel):
+    """Who is to be told of the end, and of which ends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_plain)]
+    events: Annotated[list[Literal["completed", "failed", "cancelled"]], Field(min_length=1)] = [
+        "completed", "failed", "cancelled",
+    ]  # fmt: skip
+
+    def webhook(self) -> Webhook:
+        """Return it as it is kept with a job."""
+        return Webhook(self.url, tuple(dict.fromkeys(self.events)))
 
 
 class Submission(BaseModel):
@@ -71,11 +87,16 @@ class Submission(BaseModel):
     delay: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] | None = None
     timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    after: Annotated[list[Id], Field(max_length=1000)] = []
+    after_failure: Literal["cancel", "run"] = "cancel"
+    webhook: WebhookBody | None = None
 
     @model_validator(mode="after")
     def _one_time(self) -> "Submission":
         if self.run_at is not None and self.delay is not None:
             raise ValueError("run_at and delay can't both be given")
+        if self.after and (self.run_at is not None or self.delay is not None):
+            raise ValueError("a job that waits for others can't wait for a time too")
         return self
 
     def order(self, now: float) -> Order:
@@ -90,7 +111,20 @@ class Submission(BaseModel):
             run_at=run_at if self.delay is None else now + self.delay,
             timeout=self.timeout,
             max_attempts=self.max_attempts,
+            after=self.after,
+            after_failure=self.after_failure,
+            webhook=self.webhook.webhook() if self.webhook else None,
         )
+
+
+class BatchSubmission(BaseModel):
+    """The body of `POST /v1/jobs/batch`; what `after` of a job names may be an earlier one, as `/jobs/0`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    jobs: Annotated[list[Submission], Field(min_length=1, max_length=10_000)]
+    webhook: WebhookBody | None = None
+    last: Annotated[Submission | None, Field(alias="finally")] = None
 
 
 class Cancellation(BaseModel):
@@ -119,15 +153,18 @@ async def read_body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def read_json(request: Request, *, empty: Any = None) -> Any:
-    """Return the JSON in the body; `empty` where it has none. Raises UnsupportedMediaType, MalformedRequest."""
+async def read_json(request: Request, *, empty: Any = None, most: int = json.MAX_NODES) -> Any:
+    """Return the JSON in the body, of at most so many values; `empty` where it has none.
+
+    Raises UnsupportedMediaType, MalformedRequest.
+    """
     body = await read_body(request, rooms_of(request).settings.max_body)
     if not body and empty is not None:
         return empty
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType("Send the body as application/json.", headers={"Accept-Post": "application/json"})
-    return json.parse(body)
+    return json.parse(body, most)
 
 
 def keyed_of(request: Request, body: Any) -> Keyed | None:
@@ -156,7 +193,7 @@ def checked(model: type[M], value: Any) -> M:
 
 def filter_of(query: Mapping[str, Any], multi: Any) -> Filter:
     """Return the filter in a query; `multi` gives all values of a repeatable name. Raises MalformedRequest."""
-    for name in ("state", "kind", "queue", "tag", "q", "error"):
+    for name in ("state", "kind", "queue", "tag", "q", "error", "batch"):
         _sane(name, multi(name))
     states = tuple(multi("state"))
     known = {state.value for state in State}
@@ -172,6 +209,7 @@ def filter_of(query: Mapping[str, Any], multi: Any) -> Filter:
         created_after=_time(query, "created_after"),
         created_before=_time(query, "created_before"),
         errors=tuple(multi("error")),
+        batches=tuple(multi("batch")),
     )
 
 

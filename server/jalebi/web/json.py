@@ -11,11 +11,11 @@ MAX_NODES: Final = 10_000
 _MOST: Final = 2**63 - 1
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, most: int = MAX_NODES) -> Any:
     """Return the value in a JSON text (RFC 8259, UTF-8 without a mark).
 
     Raises MalformedRequest for NaN, infinities, numbers out of range, lone surrogates, NUL, duplicate names, nesting
-    over 32, and more than 10,000 values.
+    over 32, and more than `most` values.
     """
     try:
         value = _decoder.decode(body.decode("utf-8"))
@@ -25,7 +25,7 @@ def parse(body: bytes) -> Any:
         raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.") from None
     except json.JSONDecodeError as error:
         raise MalformedRequest(f"The body is not JSON: {error.msg} at character {error.pos}.") from None
-    _check(value)
+    _check(value, most)
     return value
 
 
@@ -60,12 +60,12 @@ _decoder: Final = json.JSONDecoder(
 )
 
 
-def _check(value: Any) -> None:
+def _check(value: Any, most: int) -> None:
     level, nodes, depth = [value], 0, 0
     while level:
         nodes += len(level)
-        if nodes > MAX_NODES:
-            raise MalformedRequest(f"The JSON has more than {MAX_NODES} values.")
+        if nodes > most:
+            raise MalformedRequest(f"The JSON has more than {most} values.")
         depth += 1
         if depth > MAX_DEPTH and any(type(item) in {dict, list} for item in level):
             raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.")

@@ -99,6 +99,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
         error=maybe(ref("Error")),
         stalled=about(BOOL, "Whether its progress has stopped for many times the usual interval"),
         cancellation=maybe(ref("Receipts")),
+        batch=about(maybe(ID), "The batch that it was submitted with"),
+        after=each(ID, "The jobs and batches that have to complete before it"),
+        after_failure={"enum": ["cancel", "run"], "description": "What becomes of it where one of them does not"},
+        webhook=maybe(record("Who is told of its end.", url=TEXT, events=each(TEXT))),
         links=record("Where to go from here.", **dict.fromkeys(_LINKS, LINK)),
     ),
     "Progress": record(
