@@ -146,6 +146,7 @@ class Jalebi(Shop):
     async def _open(self, stack: AsyncExitStack) -> "Rooms":
         # Imported here and not above: child processes import this module for their kinds only.
         from jalebi.background import every
+        from jalebi.batches import Batches
         from jalebi.bulk import Bulk
         from jalebi.feed import Feed
         from jalebi.files import Files, folder_for
@@ -179,8 +180,9 @@ class Jalebi(Shop):
         frames = Frames(store.epoch)
         # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
         self._rooms = rooms = Rooms(
-            settings, store, hub, queue, files, self.kinds, frames, Bulk(queue), feed, opened_at=store.clock()
-        )
+            settings, store, hub, queue, files, self.kinds, frames, Bulk(queue), Batches(queue), feed,
+            opened_at=store.clock(),
+        )  # fmt: skip
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))
         if settings.workers:

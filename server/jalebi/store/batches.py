@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, literal_column, select
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 from sqlmodel import SQLModel
 
 from jalebi.jobs import ACTIVE, TERMINAL, Job, State, batch_state
@@ -55,6 +55,12 @@ def batch(connection: Connection, batch_id: str) -> Batch | None:
         rows = connection.execute(select(*JOB).where(active, literal_column("+job.batch") == batch_id))
         running = [from_row(one) for one in rows]
     return Batch(batch_id, row.created_at, row.number, counts, running, row.last)
+
+
+def newest(connection: Connection, batch_id: str) -> int:
+    """Return the number of the newest event of a batch's jobs, 0 where none is left."""
+    found = connection.execute(select(func.max(job_t.c.cursor)).where(job_t.c.batch == batch_id)).scalar_one()
+    return int(found or 0)
 
 
 def outcomes(connection: Connection, batch_id: str, *, after: str, limit: int) -> list[tuple[Job, str | None]]:

@@ -32,8 +32,12 @@ def events_of(connection: Connection, *, job_id: str, after: int) -> list[Event]
     return _page(connection, query, take)
 
 
-def events_of_all(connection: Connection, *, after: int, upto: int) -> tuple[list[Event], int]:
+def events_of_all(
+    connection: Connection, *, after: int, upto: int, wanted: reads.Filter | None = None
+) -> tuple[list[Event], int]:
     """Return a page of all jobs' events with `after` < number <= `upto`, and the floor.
+
+    Of the filter `wanted` only its batches count here: others would make the database pass over whatever lies between.
 
     A floor above `after` says that events were purged which would have been on the page. The page is empty only where
     there are no more.
@@ -43,7 +47,10 @@ def events_of_all(connection: Connection, *, after: int, upto: int) -> tuple[lis
         event = event_in(row)
         return event, len(row.body or "") + len(event.job.args)
 
-    found = _page(connection, reads.between(after, upto), take)
+    query = reads.between(after, upto)
+    if wanted is not None and wanted.batches:
+        query = query.where(job_t.c.batch.in_(wanted.batches))
+    found = _page(connection, query, take)
     return found, reads.floor(connection)  # after the events: a purge in between is told of needlessly, not passed over
 
 

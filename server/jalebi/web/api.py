@@ -1,5 +1,7 @@
 """The JSON routes of jobs: submit, look, wait, fetch, cancel, retry, delete, list."""
 
+from contextlib import suppress
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,10 +13,12 @@ from jalebi.errors import (
     NotFound,
     ValidationFailed,
 )
+from jalebi.events import Outlook
 from jalebi.jobs import Job, State
 from jalebi.store import reads
 from jalebi.web.answers import NO_STORE, json_answer, retry_after, status_link, wire
 from jalebi.web.bodies import (
+    MATCHES,
     Cancellation,
     Submission,
     checked,
@@ -25,7 +29,9 @@ from jalebi.web.bodies import (
     limit_of,
     read_json,
 )
+from jalebi.web.following import Gone
 from jalebi.web.rooms import rooms_of, root_of
+from jalebi.web.waiting import REVALIDATE, applied, etag, known, not_modified, preferred_wait, until
 
 
 async def submit(request: Request) -> Response:
@@ -36,24 +42,42 @@ async def submit(request: Request) -> Response:
     rooms = rooms_of(request)
     keyed = keyed_of(request, body)
     order = checked(Submission, body).order(rooms.store.clock())
+    replayed = False
     if keyed is None:
-        return accepted(request, await rooms.queue.submit(order))
-    job, replayed = await rooms.queue.submit_once(order, keyed)
-    return accepted(request, job, replayed=replayed)
+        job = await rooms.queue.submit(order)
+    else:
+        job, replayed = await rooms.queue.submit_once(order, keyed)
+    seconds = preferred_wait(request)
+    if seconds:
+        job = await _ended(request, job.id, seconds) or job
+    return accepted(request, job, replayed=replayed, waited=seconds)
 
 
-def accepted(request: Request, job: Job, *, replayed: bool = False) -> Response:
-    """Return 202 with where to watch the job."""
-    headers = {"Location": status_link(request, job), "Retry-After": retry_after(job)}
+async def _ended(request: Request, job_id: str, seconds: int) -> Job | None:
+    """Return a job as it is when it has ended, or when the time is up; None where it or the caller is gone."""
+    rooms = rooms_of(request)
+    try:
+        await until(request, rooms, job_id, seconds, lambda job: job.terminal)
+        return await rooms.queue.get(job_id)
+    except (Gone, NotFound):
+        return None
+
+
+def accepted(request: Request, job: Job, *, replayed: bool = False, waited: int = 0) -> Response:
+    """Return 202 with where to watch the job; 200 where the caller has waited for its end."""
+    headers = {"Location": status_link(request, job), **applied(waited)}
+    over = waited > 0 and job.terminal
+    if not over:
+        headers["Retry-After"] = retry_after(job)
     if replayed:
         headers["Idempotent-Replayed"] = "true"
-    return json_answer(wire(request, job), 202, headers)
+    return json_answer(wire(request, job), 200 if over else 202, headers)
 
 
 async def jobs(request: Request) -> Response:
     """`GET /v1/jobs`: a page of jobs, newest first."""
     query = request.query_params
-    known_parameters(query, "state", "kind", "queue", "tag", "q", "created_after", "created_before", "limit", "cursor")
+    known_parameters(query, *MATCHES, "q", "created_after", "created_before", "limit", "cursor")
     wanted, limit = filter_of(query, query.getlist), limit_of(query)
     page, following = await rooms_of(request).queue.page(wanted, limit=limit, before=_before(request))
     found = [wire(request, job, outlook) for job, outlook in page]
@@ -68,21 +92,53 @@ def _before(request: Request) -> str | None:
 
 
 async def job(request: Request) -> Response:
-    """`GET /v1/jobs/{id}`: the job, in every state."""
-    found, outlook = await rooms_of(request).queue.get_with_outlook(request.path_params["id"])
-    return json_answer(wire(request, found, outlook))
+    """`GET /v1/jobs/{id}`: the job, in every state; 304 where it is as the caller knows it.
+
+    With `Prefer: wait=N` it waits for a change of what the caller knows, or of what there is now.
+    """
+    found, outlook, waited = await _changed(request)
+    tag = etag(found, outlook)
+    if known(request, tag):
+        return not_modified(tag, waited)
+    return json_answer(wire(request, found, outlook), 200, {**REVALIDATE, "ETag": tag, **waited})
+
+
+async def _changed(request: Request) -> tuple[Job, Outlook, dict[str, str]]:
+    """Return a job once it has changed, or the time that the caller prefers is up; and what says so."""
+    rooms, job_id, seconds = rooms_of(request), request.path_params["id"], preferred_wait(request)
+    found, outlook = await rooms.queue.get_with_outlook(job_id)
+    tag = etag(found, outlook)
+    news = bool(request.headers.get("if-none-match")) and not known(request, tag)
+    if seconds and not news and not (found.terminal and "if-none-match" not in request.headers):
+        with suppress(Gone):
+            await until(request, rooms, job_id, seconds, lambda job: etag(job, outlook) != tag)
+        found, outlook = await rooms.queue.get_with_outlook(job_id)
+    return found, outlook, applied(seconds)
 
 
 async def status(request: Request) -> Response:
-    """`GET /v1/jobs/{id}/status`: the status monitor; 303 to the result once the job is over."""
+    """`GET /v1/jobs/{id}/status`: the status monitor; 303 to the result once the job is over.
+
+    With `Prefer: wait=N` it waits for that, or for a change of what `If-None-Match` says that the caller knows.
+    """
     redirect = flag(request.query_params, "redirect", default=True)
-    found, outlook = await rooms_of(request).queue.get_with_outlook(request.path_params["id"])
-    body = wire(request, found, outlook)
+    if "if-none-match" in request.headers:
+        found, outlook, headers = await _changed(request)
+    else:
+        seconds = preferred_wait(request)
+        if seconds:
+            await _ended(request, request.path_params["id"], seconds)
+        found, outlook = await rooms_of(request).queue.get_with_outlook(request.path_params["id"])
+        headers = applied(seconds)
+    if found.terminal and redirect:
+        headers["Location"] = f"{root_of(request)}/v1/jobs/{found.id}/result"
+        return json_answer(wire(request, found, outlook), 303, headers)
+    tag = etag(found, outlook)
     if not found.terminal:
-        return json_answer(body, 200, {"Retry-After": retry_after(found)})
-    if not redirect:
-        return json_answer(body)
-    return json_answer(body, 303, {"Location": f"{root_of(request)}/v1/jobs/{found.id}/result"})
+        headers["Retry-After"] = retry_after(found)
+    if known(request, tag):
+        return not_modified(tag, headers)
+    return json_answer(wire(request, found, outlook), 200, {**REVALIDATE, "ETag": tag, **headers})
 
 
 async def result(request: Request) -> Response:

@@ -21,6 +21,8 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_PAGE: Final = 200
 DEFAULT_PAGE: Final = 50
+#: The filters of events.
+MATCHES: Final = ("kind", "queue", "state", "tag", "batch")
 #: Values that a repeatable parameter may have, and characters of one: the database must not choke on a query.
 MAX_VALUES: Final = 50
 MAX_VALUE: Final = 1000

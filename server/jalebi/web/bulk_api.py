@@ -32,6 +32,7 @@ class BulkFilter(BaseModel):
     q: Value | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
+    batch: OneOrMore = []
     id: Value | Annotated[list[Value], Field(max_length=1000)] = []
 
     def filter(self) -> Filter:
@@ -46,6 +47,7 @@ class BulkFilter(BaseModel):
             created_after=None if after is None else after.timestamp(),
             created_before=None if before is None else before.timestamp(),
             ids=_many(self.id),
+            batches=_many(self.batch),
         )
 
 

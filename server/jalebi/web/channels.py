@@ -10,7 +10,7 @@ from jalebi.background import log
 from jalebi.errors import Problem
 from jalebi.hub import Lagged
 from jalebi.web.answers import problem_answer
-from jalebi.web.bodies import filter_of, known_parameters, whole
+from jalebi.web.bodies import MATCHES, filter_of, known_parameters, whole
 from jalebi.web.following import End, Gone, Tell, cursor_given, follow_all, follow_job, while_there
 from jalebi.web.frames import Message
 from jalebi.web.rooms import Rooms, rooms_of, root_of
@@ -49,7 +49,7 @@ async def events(socket: WebSocket) -> None:
     """`/ws/events`: hello with a cursor, then the matching events of all jobs, from `?after=CURSOR` or from now."""
     rooms, query = rooms_of(socket), socket.query_params
     try:
-        known_parameters(query, "kind", "queue", "state", "tag", "after")
+        known_parameters(query, *MATCHES, "after")
         wanted = filter_of(query, query.getlist)
         after = await cursor_given(rooms, "after", query.get("after"))
     except Problem as problem:

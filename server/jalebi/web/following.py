@@ -13,7 +13,7 @@ from jalebi.errors import MalformedRequest, NotFound
 from jalebi.events import TERMINAL_TYPES, Event, Hello, Reset, Snapshot, cursor_number
 from jalebi.hub import Lagged, Mailbox
 from jalebi.hub import Message as News
-from jalebi.store import missed, reads
+from jalebi.store import batches, missed, reads
 from jalebi.web.frames import Message
 from jalebi.web.rooms import Rooms
 
@@ -112,10 +112,40 @@ async def _tell_live(mailbox: Mailbox, fresh: Sequence[News], tell: Tell) -> Non
     mailbox.busy = False
 
 
-async def follow_all(rooms: Rooms, wanted: reads.Filter, after: int | None, tell: Tell) -> End:
+async def tell_stored(rooms: Rooms, job_id: str, after: int, tell: Tell) -> End:
+    """Tell what is stored of a job after its event `after`."""
+    await _replay_job(rooms, job_id, after, tell)
+    return End.DRAINING if rooms.hub.closed else End.DONE
+
+
+async def tell_all_stored(rooms: Rooms, wanted: reads.Filter, after: int, tell: Tell) -> End:
+    """Tell what is stored of all jobs that match after event `after`."""
+    await _replay(rooms, wanted, after, await rooms.store.read(reads.last_number), tell)
+    return End.DRAINING if rooms.hub.closed else End.DONE
+
+
+#: Says of the number of the event that was told last whether there is no more to follow.
+Over = Callable[[int], Awaitable[bool]]
+
+
+def batch_over(rooms: Rooms, batch_id: str) -> Over:
+    """Return what says whether a batch is over, and its last event told."""
+
+    async def over(last: int) -> bool:
+        found = await rooms.store.read(partial(batches.batch, batch_id=batch_id))
+        if found is None:
+            return True
+        return found.terminal and last >= await rooms.store.read(partial(batches.newest, batch_id=batch_id))
+
+    return over
+
+
+async def follow_all(
+    rooms: Rooms, wanted: reads.Filter, after: int | None, tell: Tell, over: Over | None = None
+) -> End:
     """Tell what follows event `after` (now, where it is None) of all jobs that match, until the server stops.
 
-    Raises Lagged where the reader is too slow.
+    `over` is asked after the replay and after each end of a job. Raises Lagged where the reader is too slow.
     """
     with rooms.hub.subscribe(wants=wanted.wants) as mailbox:
         # Everything up to here is in the store, everything after it will come to the mailbox.
@@ -124,16 +154,24 @@ async def follow_all(rooms: Rooms, wanted: reads.Filter, after: int | None, tell
         await tell([Hello(last)])
         while True:
             last = upto = await _replay(rooms, wanted, last, upto, tell)
+            if over is not None and await over(last):
+                return End.DONE
             if rooms.hub.closed:  # the replay may have stopped short: the mailbox does not join it
                 return End.DRAINING
             try:
                 async for batch in mailbox:
                     early = rooms.hub.number < upto  # progress may be older than what was replayed
                     last = await _pass_on(mailbox, batch, last, early, tell)
+                    if over is not None and _ends_one(batch) and await over(last):
+                        return End.DONE
                 return End.DRAINING
             except Lagged:
                 _caught_in_a_burst(mailbox)
                 upto = await rooms.store.read(reads.last_number)
+
+
+def _ends_one(batch: Sequence[News]) -> bool:
+    return any(isinstance(message, Event) and message.type in TERMINAL_TYPES for message in batch)
 
 
 async def _pass_on(mailbox: Mailbox, batch: Sequence[News], last: int, early: bool, tell: Tell) -> int:
@@ -153,7 +191,7 @@ async def _pass_on(mailbox: Mailbox, batch: Sequence[News], last: int, early: bo
 async def _replay(rooms: Rooms, wanted: reads.Filter, last: int, upto: int, tell: Tell) -> int:
     """Tell what the store has after `last`, as far as `upto`; return the number after which the mailbox goes on."""
     while last < upto and not rooms.hub.closed:
-        page, floor = await rooms.store.read(partial(missed.events_of_all, after=last, upto=upto))
+        page, floor = await rooms.store.read(partial(missed.events_of_all, after=last, upto=upto, wanted=wanted))
         if floor > last:
             return await _reset(rooms, wanted, last, tell)
         if not page:

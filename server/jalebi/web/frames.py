@@ -29,6 +29,10 @@ class Frames:
             return encode(opening_wire(message, root=root, epoch=self._epoch)).decode()
         return self._remembered(_key(message, root), lambda: encode(self._wire(message, root)).decode())
 
+    def line(self, message: Message, root: str) -> bytes:
+        """Return a message as a line of JSON."""
+        return self.text(message, root).encode() + b"\n"
+
     def of_job(self, message: Message, root: str) -> bytes:
         """Return a message as the server-sent events of one job have it: an event's id is its `seq`."""
         number = message.seq if isinstance(message, Event) else None

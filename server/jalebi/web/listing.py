@@ -21,11 +21,11 @@ MOST_COUNTED: Final = 10_000
 SEARCHED: Final = 0.025
 COUNTED: Final = 0.01
 _TIMES: Final = ("created_after", "created_before")
-_NAMES: Final = ("state", "kind", "queue", "tag", "q", *_TIMES, "error")
+_NAMES: Final = ("state", "kind", "queue", "tag", "q", *_TIMES, "error", "batch")
 
 _CHIPS: Final = {
     "kind": "kind {}", "queue": "queue {}", "tag": "tag {}", "q": "with “{}”", "created_after": "after {}",
-    "created_before": "before {}", "error": "error {}",
+    "created_before": "before {}", "error": "error {}", "batch": "batch {}",
 }  # fmt: skip
 _QUICK: Final = (("15 min", 900), ("1 h", 3600), ("24 h", 86_400), ("7 d", 7 * 86_400))
 
@@ -138,6 +138,7 @@ class Listing:
         parts += [f"tagged {tag}" for tag in self.wanted.tags]
         parts += [f"with “{self.wanted.text}”"] if self.wanted.text else []
         parts += ["that stand failed with one error"] if self.wanted.errors else []
+        parts += ["of one batch"] if self.wanted.batches else []
         parts += ["of that time"] if self.wanted.created_after or self.wanted.created_before else []
         return " ".join(parts)
 

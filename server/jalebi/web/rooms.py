@@ -5,6 +5,7 @@ from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
+from jalebi.batches import Batches
 from jalebi.bulk import Bulk
 from jalebi.feed import Feed
 from jalebi.files import Files
@@ -58,6 +59,7 @@ class Rooms:
     kinds: Kinds
     frames: Frames
     bulk: Bulk
+    batches: Batches
     feed: Feed
     opened_at: float  # Unix seconds
     worker: Crew | None = None

@@ -14,14 +14,27 @@ from starlette.types import Receive, Scope, Send
 from jalebi.background import log
 from jalebi.errors import Problem
 from jalebi.hub import Lagged
+from jalebi.store.reads import Filter
 from jalebi.web.answers import NO_STORE
-from jalebi.web.bodies import filter_of, known_parameters, whole
+from jalebi.web.bodies import known_parameters, whole
 from jalebi.web.channels import LAST_WORD, Stuck, abort
-from jalebi.web.following import End, Gone, Tell, cursor_given, follow_all, follow_job, while_there
+from jalebi.web.following import (
+    End,
+    Gone,
+    Over,
+    Tell,
+    cursor_given,
+    follow_all,
+    follow_job,
+    tell_all_stored,
+    tell_stored,
+    while_there,
+)
 from jalebi.web.frames import Message
 from jalebi.web.rooms import Rooms, rooms_of, root_of
 
 JSON: Final = "application/json"
+LINES: Final = "application/x-ndjson"
 STREAM: Final = "text/event-stream"
 #: Seconds without a word after which a comment keeps the connection open in every proxy between.
 BEAT: Final = 15.0
@@ -31,16 +44,19 @@ RETRY_LATER: Final = (2_000, 10_000)
 #: Bytes that are put together into one write.
 CHUNK: Final = 64 << 10
 
-_HEADERS: Final = {**NO_STORE, "Content-Type": STREAM, "Vary": "Accept", "X-Accel-Buffering": "no"}
+_HEADERS: Final = {**NO_STORE, "Vary": "Accept", "X-Accel-Buffering": "no"}
 _WEIGHT: Final = re.compile(r"[01](\.\d{0,3})?", re.ASCII)
 
 
-def wants_stream(request: Request) -> bool:
-    """Whether a request prefers a stream to a page (RFC 9110, section 12.5.1); a page where it does not say."""
+def preferred(request: Request) -> str:
+    """Return the media type that a request prefers for events (RFC 9110, section 12.5.1); JSON where it does not say.
+
+    Of those that are equally welcome it is the one that was named, and a page where more were.
+    """
     ranges = _ranges(",".join(request.headers.getlist("accept")))
-    # Of two that are equally welcome, the one that was named; a page where both were.
-    stream = _welcome(ranges, STREAM)
-    return stream[0] > 0 and stream > _welcome(ranges, JSON)
+    best = max((STREAM, LINES), key=lambda media_type: _welcome(ranges, media_type))
+    welcome = _welcome(ranges, best)
+    return best if welcome[0] > 0 and welcome > _welcome(ranges, JSON) else JSON
 
 
 def _ranges(accept: str) -> dict[str, float]:
@@ -65,6 +81,23 @@ def _begin(request: Request) -> tuple[str, str | None]:
     return ("Last-Event-ID", header) if header else ("after", request.query_params.get("after"))
 
 
+def of_job_lines(request: Request, after: int, *, follow: bool) -> Response:
+    """`GET /v1/jobs/{id}/events` as lines: what is stored after `?after=SEQ`, and with `follow` what comes then."""
+    rooms, job_id, root = rooms_of(request), request.path_params["id"], root_of(request)
+    telling = follow_job if follow else tell_stored
+    return EventLines(rooms, lambda tell: telling(rooms, job_id, after, tell), lambda one: rooms.frames.line(one, root))
+
+
+def of_all_lines(request: Request, wanted: Filter, after: int, over: Over | None, *, follow: bool) -> Response:
+    """`GET /v1/events` as lines: what is stored after `?after=CURSOR`, and with `follow` what comes then."""
+    rooms, root = rooms_of(request), root_of(request)
+
+    def telling(tell: Tell) -> Awaitable[End]:
+        return follow_all(rooms, wanted, after, tell, over) if follow else tell_all_stored(rooms, wanted, after, tell)
+
+    return EventLines(rooms, telling, lambda one: rooms.frames.line(one, root))
+
+
 async def of_job(request: Request) -> Response:
     """`GET /v1/jobs/{id}/events` as a stream: what came after `Last-Event-ID` or `?after=SEQ`, until the end."""
     rooms, job_id, root = rooms_of(request), request.path_params["id"], root_of(request)
@@ -83,15 +116,19 @@ async def of_job(request: Request) -> Response:
     )
 
 
-async def of_all(request: Request) -> Response:
-    """`GET /v1/events` as a stream: the events of the jobs that match, from `Last-Event-ID`, `?after=CURSOR` or now."""
-    rooms, query, root = rooms_of(request), request.query_params, root_of(request)
-    known_parameters(query, "kind", "queue", "state", "tag", "after")
-    wanted = filter_of(query, query.getlist)
+async def of_all(request: Request, wanted: Filter, first: int | None = None, over: Over | None = None) -> Response:
+    """`GET /v1/events` as a stream: the events of the jobs that match, from `Last-Event-ID`, `?after=CURSOR` or now.
+
+    Of a batch they begin with its first, and end when it is over.
+    """
+    rooms, root = rooms_of(request), root_of(request)
     after = await cursor_given(rooms, *_begin(request))
+    if after is not None and over is not None and await over(after):
+        return Response(status_code=204, headers={**NO_STORE, "Vary": "Accept"})
+    after = first if after is None else after
     return EventStream(
         rooms,
-        lambda tell: follow_all(rooms, wanted, after, tell),
+        lambda tell: follow_all(rooms, wanted, after, tell, over),
         lambda message: rooms.frames.of_all(message, root),
     )
 
@@ -103,6 +140,10 @@ class EventStream(Response):
     reconnection before the first event resumes too; progress has no `id` and leaves it alone.
     """
 
+    media_type = STREAM
+    #: What keeps a connection open.
+    beat = b":\n"
+
     def __init__(
         self,
         rooms: Rooms,
@@ -112,7 +153,7 @@ class EventStream(Response):
     ) -> None:
         self.status_code = 200
         self.background = None
-        self.init_headers(_HEADERS)
+        self.init_headers({**_HEADERS, "Content-Type": self.media_type})
         self._rooms = rooms
         self._follow = follow
         self._shown = shown
@@ -144,16 +185,25 @@ class EventStream(Response):
         """Tell everything; return the last that is to be said."""
         if self._rooms.hub.closed:
             # No problem document: an EventSource would take it for the end and never come back.
-            return _retry(RETRY_LATER)
-        await self._write(f"retry: {random.randint(*RETRY)}\n{self._begin}\n".encode())
+            return self.end(RETRY_LATER)
+        if first := self.opening(self._begin):
+            await self._write(first)
         try:
             end = await self._follow(self._tell)
         except Lagged:
             return b""  # it comes back with the last event that it has
         except Problem as problem:
             log.warning("A stream of events ends: %s", problem)
-            return _retry(RETRY_LATER)
-        return _retry(RETRY_LATER) if end is End.DRAINING else b""
+            return self.end(RETRY_LATER)
+        return self.end(RETRY_LATER) if end is End.DRAINING else b""
+
+    def opening(self, begin: str) -> bytes:
+        """Return what is written first."""
+        return f"retry: {random.randint(*RETRY)}\n{begin}\n".encode()
+
+    def end(self, bounds: tuple[int, int]) -> bytes:
+        """Return what is written last where there is more to come, but not now."""
+        return f"retry: {random.randint(*bounds)}\n\n".encode()
 
     async def _tell(self, messages: Sequence[Message]) -> None:
         chunk: list[bytes] = []
@@ -185,11 +235,22 @@ class EventStream(Response):
         while True:
             await asyncio.sleep(self._written + BEAT - loop.time())
             if loop.time() >= self._written + BEAT:
-                await self._write(b":\n")
+                await self._write(self.beat)
 
 
-def _retry(bounds: tuple[int, int]) -> bytes:
-    return f"retry: {random.randint(*bounds)}\n\n".encode()
+class EventLines(EventStream):
+    """The same as JSON, a message a line; an empty line keeps the connection open."""
+
+    media_type = LINES
+    beat = b"\n"
+
+    def opening(self, begin: str) -> bytes:
+        """Return nothing: a line is a message."""
+        return b""
+
+    def end(self, bounds: tuple[int, int]) -> bytes:
+        """Return nothing: who reads lines goes on from the last one."""
+        return b""
 
 
 async def _listen(receive: Receive) -> None:

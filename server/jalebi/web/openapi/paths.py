@@ -14,6 +14,7 @@ from jalebi.web.openapi.schemas import ANY, BOOL, CURSOR, ID, TEXT, TIME, WHOLE,
 
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
+LINES: Final = "application/x-ndjson"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ _MATCH: Final = (
     ("kind", "Only jobs of one of these kinds", each(TEXT)),
     ("queue", "Only jobs of one of these queues", each(TEXT)),
     ("tag", "Only jobs with all of these tags", each(TEXT)),
+    ("batch", "Only jobs of one of these batches", each(ID)),
 )
 _PAGE: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
 _LIST: Final = (
@@ -74,31 +76,66 @@ _KEY: Final = (
 _WATCH: Final = ("Location", "Retry-After")
 _CANCEL: Final = (Answer(200, "It is cancelled", _JOB), Answer(202, "It was asked to stop", _JOB, _WATCH))
 _CANCEL_PROBLEMS: Final = (errors.NotFound, errors.JobFinished, *_UNREADABLE, errors.ValidationFailed)
+_PREFER: Final = ("Prefer", "`wait=N`: for how many seconds to wait, 30 at the most (RFC 7240)", TEXT)
+_CONDITIONAL: Final = (("If-None-Match", "The ETag of what the caller has", TEXT), _PREFER)
+_SAME: Final = Answer(304, "Nothing has changed", headers=("ETag",))
+_APPLIED: Final = ("Preference-Applied",)
+_REPLAYED: Final = ("Idempotent-Replayed",)
 _HELLO: Final[Schema] = {"oneOf": [ref("Hello"), ref("Event"), ref("ProgressEvent"), ref("Reset"), ref("Snapshot")]}
 _SNAPSHOT: Final[Schema] = {"oneOf": [ref("Snapshot"), ref("Event"), ref("ProgressEvent")]}
 _STREAM: Final = about(TEXT, "Server-sent events: each holds one message of the WebSocket's, as JSON")
+_LINE: Final = about(ref("Event"), "A message a line, as JSON; with `follow` progress too")
+_CHANGES: Final = {JSON: ref("AllEvents"), EVENTS: _STREAM, LINES: _LINE}
+_PAGED: Final = (
+    ("limit", "How many events a page has at most", _PAGE),
+    ("follow", "Of lines: whether they go on with what comes", {**BOOL, "default": False}),
+)
 _LAST_ID: Final = (("Last-Event-ID", "Of a stream: the id that came last; it wins over `after`", TEXT),)
 
 OPERATIONS: Final = (
     Operation("GET", "/v1/jobs", "listJobs", "Jobs, newest first", [Answer(200, "A page", _json(ref("Jobs")))],
               [errors.MalformedRequest, errors.ValidationFailed], query=_LIST),
     Operation("POST", "/v1/jobs", "submitJob", "Hand in a job; it is stored before the answer",
-              [Answer(202, "The job is stored", _JOB, (*_WATCH, "Idempotent-Replayed"))],
+              [Answer(202, "The job is stored", _JOB, (*_WATCH, *_REPLAYED, *_APPLIED)),
+               Answer(200, "It has ended within the time that `Prefer` names", _JOB, ("Location", *_APPLIED))],
               [*_UNREADABLE, errors.NotFound, errors.ValidationFailed, errors.UnknownKind, errors.KeyReused,
                errors.QueueFull, errors.Draining, errors.StorageUnavailable],
-              body=_json(ref("Submission")), headers=(_KEY,)),
+              body=_json(ref("Submission")), headers=(_KEY, _PREFER)),
+    Operation("POST", "/v1/jobs/batch", "submitBatch", "Hand in jobs together, all or none",
+              [Answer(202, "The jobs are stored", _json(ref("NewBatch")), (*_WATCH, *_REPLAYED))],
+              [*_UNREADABLE, errors.NotFound, errors.ValidationFailed, errors.UnknownKind, errors.KeyReused,
+               errors.QueueFull, errors.Draining, errors.StorageUnavailable],
+              body=_json(ref("BatchSubmission")), headers=(_KEY,)),
+    Operation("GET", "/v1/batches/{id}", "getBatch", "How a batch stands",
+              [Answer(200, "The batch", _json(ref("Batch")), ("ETag", *_APPLIED)), _SAME], [errors.NotFound],
+              headers=_CONDITIONAL),
+    Operation("GET", "/v1/batches/{id}/events", "listBatchEvents", "What has happened to its jobs, in order",
+              [Answer(200, "A page, a stream until the batch is over, or lines", _CHANGES),
+               Answer(204, "No stream: the batch is over and the reader has it all")],
+              [errors.NotFound, errors.MalformedRequest, errors.ValidationFailed], headers=_LAST_ID,
+              query=(("after", "Only events after this cursor", CURSOR), *_PAGED)),
+    Operation("GET", "/v1/batches/{id}/results", "listBatchResults", "What came of its jobs",
+              [Answer(200, "A page", _json(ref("Results")))],
+              [errors.NotFound, errors.MalformedRequest, errors.ValidationFailed],
+              query=(("after", "Only jobs after this one", ID), ("limit", "How many a page has", _PAGE))),
+    Operation("POST", "/v1/batches/{id}/cancel", "cancelBatch", "Cancel its jobs that are not over",
+              [Answer(200, "All are over", _json(ref("Batch"))),
+               Answer(202, "Some were asked to stop", _json(ref("Batch")))],
+              [errors.NotFound, *_UNREADABLE, errors.ValidationFailed], body=_json(ref("Cancellation")),
+              needs_body=False),
     Operation("POST", "/v1/jobs/bulk", "actOnJobs", "Cancel, retry or delete everything that passes a filter, as a job",
               [Answer(200, "What it would touch: a dry run", _json(ref("Matching"))),
                Answer(202, "The job that does it", _JOB, _WATCH)],
               [*_UNREADABLE, errors.ValidationFailed, errors.BulkGrew, errors.Draining, errors.StorageUnavailable],
               body=_json(ref("BulkAction"))),
-    Operation("GET", "/v1/jobs/{id}", "getJob", "The job, in every state", [Answer(200, "The job", _JOB)],
-              [errors.NotFound]),
+    Operation("GET", "/v1/jobs/{id}", "getJob", "The job, in every state",
+              [Answer(200, "The job", _JOB, ("ETag", *_APPLIED)), _SAME], [errors.NotFound], headers=_CONDITIONAL),
     Operation("DELETE", "/v1/jobs/{id}", "deleteJob", "Purge a job with its logs and files", [Answer(204, "Gone")],
               [errors.NotFound, errors.JobActive]),
     Operation("GET", "/v1/jobs/{id}/status", "getStatus", "The status monitor",
-              [Answer(200, "Not over yet", _JOB, ("Retry-After",)), Answer(303, "Over", _JOB, ("Location",))],
-              [errors.NotFound, errors.MalformedRequest], query=_REDIRECT),
+              [Answer(200, "Not over yet", _JOB, ("Retry-After", "ETag", *_APPLIED)), _SAME,
+               Answer(303, "Over", _JOB, ("Location",))],
+              [errors.NotFound, errors.MalformedRequest], query=_REDIRECT, headers=_CONDITIONAL),
     Operation("DELETE", "/v1/jobs/{id}/status", "cancelByStatus", "Cancel a job", _CANCEL, _CANCEL_PROBLEMS,
               body=_json(ref("Cancellation")), needs_body=False),
     Operation("GET", "/v1/jobs/{id}/result", "getResult", "What the job returned",
@@ -110,15 +147,15 @@ OPERATIONS: Final = (
               [Answer(202, "It is in line again", _JOB, _WATCH)],
               [errors.NotFound, errors.JobActive, errors.Draining]),
     Operation("GET", "/v1/jobs/{id}/events", "listEvents", "What has happened to the job, in order",
-              [Answer(200, "A page, or a stream until the job is over", {JSON: ref("Events"), EVENTS: _STREAM}),
+              [Answer(200, "A page, a stream until the job is over, or lines",
+                      {JSON: ref("Events"), EVENTS: _STREAM, LINES: _LINE}),
                Answer(204, "No stream: the job is over and the reader has it all; an EventSource stays away")],
               [errors.NotFound, errors.MalformedRequest, errors.ValidationFailed], headers=_LAST_ID,
-              query=(("after", "Only events after this `seq`", WHOLE), ("limit", "How many events a page has", _PAGE))),
+              query=(("after", "Only events after this `seq`", WHOLE), *_PAGED)),
     Operation("GET", "/v1/events", "listAllEvents", "What has happened to all matching jobs, in order",
-              [Answer(200, "A page, or a stream without an end", {JSON: ref("AllEvents"), EVENTS: _STREAM})],
+              [Answer(200, "A page, a stream without an end, or lines", _CHANGES)],
               [errors.MalformedRequest, errors.ValidationFailed], headers=_LAST_ID,
-              query=(*_MATCH, ("after", "Only events after this cursor", CURSOR),
-                     ("limit", "How many events a page has at most", _PAGE))),
+              query=(*_MATCH, ("after", "Only events after this cursor", CURSOR), *_PAGED)),
     Operation("GET", "/v1/jobs/{id}/logs", "getLogs", "The job's lines, one JSON object a line, or text",
               [Answer(200, "The lines", {"application/x-ndjson": ref("LogLine"), "text/plain": TEXT})],
               [errors.NotFound, errors.MalformedRequest], query=(("after", "Only lines after this one", WHOLE),)),

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from jalebi.events import TYPES
 from jalebi.jobs import State
-from jalebi.web.bodies import Cancellation, Submission
+from jalebi.web.bodies import BatchSubmission, Cancellation, Submission
 from jalebi.web.bulk_api import BulkAction
 
 Schema = dict[str, Any]
@@ -66,6 +66,7 @@ CURSOR: Final[Schema] = {"type": "string", "description": "A place in the order 
 SECONDS: Final[Schema] = {"type": "number", "minimum": 0, "description": "Seconds"}
 
 _LINKS = ("self", "status", "result", "events", "logs", "ws", "html")
+_BATCH_LINKS = ("self", "events", "results", "cancel", "jobs", "html")
 _LOG = record("A line of a job's log.", line=WHOLE, level=TEXT, message=TEXT, optional={"dropped": BOOL})
 _FILE = record("A file as it was attached.", name=TEXT, size=WHOLE, media_type=TEXT)
 _RATE = record("How jobs ended lately.", finished_per_second=NUMBER, failure_ratio=NUMBER)
@@ -104,6 +105,28 @@ SCHEMAS: Final[dict[str, Schema]] = {
         after_failure={"enum": ["cancel", "run"], "description": "What becomes of it where one of them does not"},
         webhook=maybe(record("Who is told of its end.", url=TEXT, events=each(TEXT))),
         links=record("Where to go from here.", **dict.fromkeys(_LINKS, LINK)),
+    ),
+    "Batch": record(
+        "Jobs that were submitted together.",
+        id=ID,
+        state={"enum": ["queued", "running", "completed", "failed", "cancelled"]},
+        created_at=TIME,
+        counts=record("Its jobs by state.", **{state.value: WHOLE for state in State}),
+        progress=record(
+            "How far its jobs are together.",
+            done=about(NUMBER, "Jobs that are over, and the fractions of those that run"),
+            total=WHOLE,
+            fraction={"type": "number", "minimum": 0, "maximum": 1},
+            unit=TEXT,
+        ),
+        links=record("Where to go from here.", **dict.fromkeys(_BATCH_LINKS, LINK)),
+        **{"finally": about(maybe(ID), "The job that runs when all others are over")},
+    ),
+    "NewBatch": record("A batch as it was stored.", jobs=each(ref("Job")), batch=ref("Batch")),
+    "Results": record(
+        "What came of the jobs of a batch, in the order in which they were submitted.",
+        results=each(record("What came of one.", job_id=ID, state=ref("State"), result=ANY, error=maybe(ref("Error")))),
+        next=about(maybe(ID), "`after` of the next page"),
     ),
     "Progress": record(
         "The newest position of an attempt.",
@@ -234,7 +257,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
         at=TIME,
     ),
     "Health": record("The server is well.", status=TEXT),
-    "Submission": Submission.model_json_schema(),
+    **_with_parts("Submission", Submission),
+    **_with_parts("BatchSubmission", BatchSubmission),
     "Cancellation": Cancellation.model_json_schema(),
     **_with_parts("BulkAction", BulkAction),
 }
