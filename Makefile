@@ -17,7 +17,7 @@ help: ## List the targets
 run: .venv/ready ## Start the demo server on 127.0.0.1:8000
 	$(BIN)/jalebi demo
 
-browser: ## Install Debian's chromium where it is missing and may be installed
+browser: ## Install Debian's chromium, curl and jq where they are missing and may be installed
 	@sh tests/browser/install.sh
 
 test: .venv/ready browser ## Run the tests

@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs Debian's chromium for the browser tests, where it is missing and the user may install it.
-command -v chromium >/dev/null 2>&1 && exit 0
+# Installs what the tests drive from outside, Debian's chromium, curl and jq, where they are missing and may be installed.
+there() { command -v chromium >/dev/null 2>&1 && command -v curl >/dev/null 2>&1 && command -v jq >/dev/null 2>&1; }
+there && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "Installing chromium for the browser tests"
+    echo "Installing chromium, curl and jq for the tests"
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        chromium fonts-dejavu-core >/dev/null
-    command -v chromium >/dev/null 2>&1 && exit 0
+        chromium fonts-dejavu-core curl jq >/dev/null
+    there && exit 0
 fi
 if [ -n "$CI" ]; then
-    echo "chromium is missing and could not be installed" >&2
+    echo "chromium, curl or jq is missing and could not be installed" >&2
     exit 1
 fi
-echo "chromium is missing: the browser tests will be skipped (install it with: apt-get install chromium)"
+echo "chromium, curl or jq is missing: some tests will fail or be skipped (apt-get install chromium curl jq)"

@@ -103,6 +103,31 @@ async def test_the_readmes_job_is_served_and_its_curl_and_python_follow_it(tmp_p
             assert await eventually(over) == {"title": "Q3", "pages": 12}
 
 
+async def test_the_readmes_script_hands_in_a_job_and_prints_its_result(tmp_path: Path) -> None:
+    (tmp_path / "sweets.py").write_text(blocks(README, "python")[0])
+    script = next(block for block in blocks(README, "sh") if "--etag-compare" in block)
+    commands = [line for line in script.splitlines() if not line.startswith("     ")]
+    assert len(commands) <= 10
+    with server("serve", "sweets.py", "--port", "0", "--database", "sqlite://", cwd=tmp_path) as process:
+        url = process.ready()
+        here = script.replace("http://127.0.0.1:8000", url).replace('{"title": "Q3"}', '{"title": "Q3", "pages": 12}')
+        *progress, result = (await output("sh", "-c", here)).splitlines()
+    assert json.loads(result) == {"title": "Q3", "pages": 12}
+    assert re.fullmatch(r"(running \d+ %\n)+completed 100 %", "\n".join(progress))
+
+
+async def test_the_readmes_batch_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "sweets.py").write_text(blocks(README, "python")[0])
+    command = next(block for block in blocks(README, "sh") if "/v1/jobs/batch" in block)
+    with server(
+        "serve", "sweets.py", "--port", "0", "--database", "sqlite://", "--no-workers", cwd=tmp_path
+    ) as process:
+        url = process.ready()
+        answer = await output("sh", "-c", command.replace("http://127.0.0.1:8000", url).replace("curl", "curl -s"))
+    states = [job["state"] for job in json.loads(answer)["jobs"]]
+    assert states == ["queued", "queued", "blocked"]
+
+
 @pytest.mark.parametrize("word", ["sess" + "ion", "iss" + "ue #", "/wo" + "rk/"])
 def test_the_documents_speak_of_the_project_alone(word: str) -> None:
     assert word not in README + ARCHITECTURE

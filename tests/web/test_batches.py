@@ -205,6 +205,8 @@ async def test_a_last_job_runs_when_all_others_are_over_whatever_became_of_them(
     newest = max(job["finished_at"] for job in [await quick.job(one["id"]) for one in body["jobs"]])
     assert done["started_at"] >= newest
     assert done["after"] == [body["batch"]["id"]]
+    page = await quick.client.get(f"/jobs/{done['after'][0]}", headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, f"/jobs?batch={body['batch']['id']}")
 
 
 # Jobs that wait for others

@@ -1,4 +1,6 @@
+import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +106,49 @@ async def test_all_events_that_can_not_be_asked_for_are_problems(quick: Live) ->
         assert (await quick.client.get(f"/v1/events?{wrong}")).status_code == status
     assert (await quick.client.post("/v1/events", json={})).status_code == 405
     assert (await quick.client.head("/v1/events")).status_code == 200
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+NDJSON = {"Accept": "application/x-ndjson"}
+
+
+async def test_the_same_events_come_as_lines(quick: Live) -> None:
+    job = await quick.submit("chatty", args={"lines": 3}, tags=["a"])
+    await quick.until(job["id"], "completed")
+    await quick.until((await quick.submit("echo"))["id"], "completed")
+    answer = await quick.client.get(job["links"]["events"], headers=NDJSON)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    page = (await quick.client.get(job["links"]["events"])).json()["events"]
+    assert lines(answer.text) == page
+    rest = await quick.client.get(job["links"]["events"], params={"after": 2}, headers=NDJSON)
+    assert lines(rest.text) == page[2:]
+    everything = (await quick.client.get("/v1/events", params={"limit": 200})).json()["events"]
+    listed = lines((await quick.client.get("/v1/events", headers=NDJSON)).text)
+    assert [line for line in listed if line["type"] != "hello"] == everything
+    tagged = lines((await quick.client.get("/v1/events", params={"tag": "a"}, headers=NDJSON)).text)
+    assert [line["seq"] for line in tagged if line["type"] != "hello"] == [event["seq"] for event in page]
+    later = {"after": everything[3]["cursor"]}
+    assert lines((await quick.client.get("/v1/events", params=later, headers=NDJSON)).text) == everything[4:]
+
+
+async def test_lines_that_follow_go_on_to_the_end_of_the_job(quick: Live, tmp_path: Path) -> None:
+    job = await quick.submit("wait_for", args={"path": str(tmp_path / "go")})
+    heard: list[dict[str, Any]] = []
+    async with quick.client.stream("GET", job["links"]["events"], params={"follow": "true"}, headers=NDJSON) as answer:
+        async for line in answer.aiter_lines():
+            heard += lines(line)
+            (tmp_path / "go").touch()
+    durable = [event["type"] for event in heard if event["type"] != "progress"]
+    assert durable == ["created", "started", "completed"]
+
+
+async def test_lines_are_asked_for_in_words_that_are_known(quick: Live) -> None:
+    job = await quick.submit("echo")
+    for path in (job["links"]["events"], "/v1/events"):
+        assert (await quick.client.get(path, params={"follow": "yes"}, headers=NDJSON)).status_code == 400
+        assert (await quick.client.get(path, params={"limit": 3}, headers=NDJSON)).status_code == 422
+        assert (await quick.client.get(path, params={"follow": "true"})).status_code == 422
+    assert (await quick.client.get("/v1/jobs/none/events", headers=NDJSON)).status_code == 404

@@ -1,21 +1,22 @@
 """The page of one job: everything that is known of it, and where it is shown in the browser's tab."""
 
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from sqlalchemy import Connection
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from jalebi.errors import NotFound, Problem
 from jalebi.events import Event, Outlook, cursor_text
 from jalebi.jobs import ACTIVE, WAITING, Job, State
-from jalebi.store import reads
+from jalebi.store import batches, reads
 from jalebi.store.moves import moves
 from jalebi.web import log_page, words
 from jalebi.web.pages import on_problem, wants_page
-from jalebi.web.rooms import Rooms, rooms_of
+from jalebi.web.rooms import Rooms, rooms_of, root_of
 from jalebi.web.templating import page
 from jalebi.web.timeline import Attempt, attempts
 
@@ -69,8 +70,14 @@ async def whole(rooms: Rooms, job_id: str) -> Whole:
 
 
 async def job(request: Request) -> Response:
-    """`GET /jobs/{id}`: everything about one job."""
-    return await job_page(request)
+    """`GET /jobs/{id}`: everything about one job; the jobs of a batch, where that is what has the id."""
+    try:
+        return await job_page(request)
+    except NotFound:
+        batch_id = request.path_params["id"]
+        if await rooms_of(request).store.read(partial(batches.batch, batch_id=batch_id)) is None:
+            raise
+        return RedirectResponse(f"{root_of(request)}/jobs?batch={batch_id}", 303)
 
 
 async def job_page(request: Request, problem: Problem | None = None) -> Response:
