@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jalebi.events import Outlook
+from jalebi.events import Event, Outlook
 from jalebi.hub import Lagged, Mailbox
 from jalebi.jobs import Job
 from jalebi.web.following import while_there
@@ -73,29 +73,35 @@ async def until(request: Request, rooms: Rooms, job_id: str, seconds: float, eno
 
 
 async def until_news(
-    request: Request, rooms: Rooms, wants: Callable[[Job], bool], seconds: float, enough: Callable[[], Awaitable[bool]]
+    request: Request,
+    rooms: Rooms,
+    wants: Callable[[Job], bool],
+    seconds: float,
+    enough: Callable[[], Awaitable[bool]],
+    *,
+    progress: bool = True,
 ) -> None:
-    """Wait in the same way for whatever becomes of the jobs that are wanted."""
+    """Wait in the same way for whatever becomes of the jobs that are wanted; `progress` says whether that counts."""
 
     async def there() -> None:
         with rooms.hub.subscribe(wants=wants) as mailbox:
             while not await enough():
-                if not await _something(mailbox):
+                if not await _something(mailbox, progress=progress):
                     return
 
     await _within(request, seconds, there())
 
 
-async def _something(mailbox: Mailbox) -> bool:
+async def _something(mailbox: Mailbox, *, progress: bool = True) -> bool:
     """Wait for news; False where there will be none any more."""
     try:
-        await anext(mailbox)
-    except StopAsyncIteration:
-        return False
+        async for batch in mailbox:
+            if progress or any(isinstance(message, Event) for message in batch):
+                return True
     except Lagged:  # so many that they did not fit: something has changed
         mailbox.reopen()
         return True
-    return True
+    return False
 
 
 async def _within(request: Request, seconds: float, work: Coroutine[Any, Any, None]) -> None:

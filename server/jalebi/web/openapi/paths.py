@@ -90,7 +90,7 @@ _PAGED: Final = (
     ("limit", "How many events a page has at most", _PAGE),
     ("follow", "Of lines: whether they go on with what comes", {**BOOL, "default": False}),
 )
-_LAST_ID: Final = (("Last-Event-ID", "Of a stream: the id that came last; it wins over `after`", TEXT),)
+_LAST_ID: Final = (("Last-Event-ID", "Of a stream: the id that came last; it wins over `after`", TEXT), _PREFER)
 
 OPERATIONS: Final = (
     Operation("GET", "/v1/jobs", "listJobs", "Jobs, newest first", [Answer(200, "A page", _json(ref("Jobs")))],
