@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from jalebi.errors import ValidationFailed
 from jalebi.events import Event
 from jalebi.ids import new_id
@@ -62,12 +64,9 @@ async def test_a_chain_falls_at_once_whatever_its_length(store: Store, clock: Cl
 async def test_nothing_is_stored_of_jobs_that_wait_for_what_is_not_there(store: Store, clock: Clock) -> None:
     [good] = await put(store, fresh(clock))
     jobs = [fresh(clock), fresh(clock, ties=Ties((good.id, "none", "nor this")))]
-    try:
+    with pytest.raises(ValidationFailed) as refused:
         await put(store, *jobs, batch=NewBatch(new_id(), HOOK))
-    except ValidationFailed as refused:
-        assert [error["pointer"] for error in refused.errors] == ["/jobs/1/after/1", "/jobs/1/after/2"]
-    else:
-        raise AssertionError
+    assert [error["pointer"] for error in refused.value.errors] == ["/jobs/1/after/1", "/jobs/1/after/2"]
     assert await rows(store, "SELECT id FROM job") == [(good.id,)]
     assert await rows(store, "SELECT * FROM dependency UNION ALL SELECT id, id FROM batch") == []
 
