@@ -124,8 +124,12 @@ class Bench(RuleBasedStateMachine):
         self.model.begin()
         for place, step in sorted(enumerate(steps), key=lambda one: 0 if poisoned else one[1].rank):
             if poisoned:
+                self.model.follow_up()
                 self.model.begin()  # each gets a transaction of its own, in the order in which they came
             expected[place] = step.apply(self.model)
+        blocked = {job.id for job in self.model.jobs.values() if job.state == "blocked"}
+        self.model.follow_up()
+        self.done["unblocked"] += sum(self.model.jobs[one].state == "queued" for one in blocked)
         return [expected[place] for place in range(len(steps))]
 
     def check(self, steps: Sequence[Step], given: Sequence[Any], expected: Sequence[Any]) -> None:

@@ -8,7 +8,7 @@ from hypothesis.stateful import rule
 from hypothesis.strategies import SearchStrategy
 
 from jalebi.ids import new_id
-from jalebi.jobs import Completed, Failed, Job, Outcome, Released, State, Stopped, failure
+from jalebi.jobs import Completed, Failed, Job, Outcome, Released, State, Stopped, Ties, failure
 from jalebi.store.attempts import Claim
 from tests.faults import steps
 from tests.faults.bench import Bench
@@ -72,6 +72,8 @@ class Shop(Bench):
         delay=delays,
         max_waiting=some.sampled_from([4, 1000, 1000]),
         key=some.sampled_from([None, None, "k", "l"]),
+        after=some.sampled_from([[], [], []]) | some.lists(picks, min_size=1, max_size=3),
+        anyway=some.booleans(),
         hold=holds,
     )
     def submit(
@@ -83,10 +85,15 @@ class Shop(Bench):
         delay: float,
         max_waiting: int,
         key: str | None,
+        after: list[int],
+        anyway: bool,
         hold: bool,
     ) -> None:
         self.count("submit")
         now = self.model.now
+        before = tuple(dict.fromkeys(job.id for pick in after if (job := self.job(pick)) is not None))
+        ties = Ties(before, "run" if anyway else "cancel") if before else None
+        delay = 0.0 if ties else delay  # a job waits for others or for a time
         jobs = [
             Job(
                 id=new_id(now),
@@ -100,10 +107,12 @@ class Shop(Bench):
                 timeout=10.0,
                 created_at=now,
                 run_at=now + delay if delay else None,
+                ties=ties,
             )
             for kind in kinds
         ]
-        self.do(steps.Submit(jobs, max_waiting, key, f"{len(kinds)} jobs"), hold)
+        self.do(steps.Submit(jobs, max_waiting, key, f"{len(kinds)} jobs {before}"), hold)
+        self.done["tied"] += ties is not None
 
     @often(
         7,

@@ -42,6 +42,8 @@ class Known:
     done: float | None = None
     result: str | None = None
     receipts: dict[str, float] = field(default_factory=dict)
+    waits: set[str] = field(default_factory=set)
+    anyway: bool = False
     files: dict[str, int] = field(default_factory=dict)
     events: list[tuple[str, str]] = field(default_factory=list)
 
@@ -70,11 +72,14 @@ class Model:
         self.keys: dict[str, tuple[str, list[str], float]] = {}
         self.pruned: set[str] = set()
         #: Keys whose first submission in the transaction at hand was refused, with its fingerprint.
-        self.refused: dict[str, str] = {}
+        self.refused: dict[str, tuple[str, type]] = {}
+        #: What has ended in the transaction at hand, or was waited for in vain, and how.
+        self.ended: dict[str, str] = {}
 
     def begin(self) -> None:
         """Begin a transaction: should the clock have been set since the last one, waiting retries go along with it."""
         self.refused = {}
+        self.ended = {}
         set_by = self.now - self.steady - self.ahead
         if abs(set_by) > 1:
             self.ahead += set_by
@@ -97,8 +102,23 @@ class Model:
                 job.move("queued")
                 job.run_at = None
 
+    def follow_up(self) -> None:
+        """Start what has waited for what has ended, or cancel it, and go on until nothing more ends by that."""
+        while self.ended:
+            ended, self.ended = self.ended, {}
+            for job in self.jobs.values():
+                met = job.waits & ended.keys() if job.state == "blocked" else set()
+                job.waits -= met
+                if met and not job.anyway and any(ended[one] != "completed" for one in met):
+                    self.over(job, "cancelled")
+                    job.receipts = {"requested_at": self.now, "stopped_at": self.now}
+                    job.error = ("Cancelled", None)
+                elif met and not job.waits:
+                    job.move("queued")
+
     def over(self, job: Known, state: str) -> None:
         job.move(state)
+        self.ended[job.id] = state
         job.finished_at, job.expires_at = self.now, self.now + KEEP
 
     def end(self, job: Known, outcome: Outcome, done: float | None = None) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from jalebi.errors import JobActive, JobFinished, KeyReused, NotFound, QueueFull, StorageUnavailable
-from jalebi.jobs import Failed, Job, Outcome, Progress
+from jalebi.errors import JobActive, JobFinished, KeyReused, NotFound, QueueFull, StorageUnavailable, ValidationFailed
+from jalebi.jobs import Failed, Job, Outcome, Progress, Ties
 from jalebi.store import Store, attempts, verbs
 from jalebi.store.writer import Op, Tx
 from tests.faults.model import ACTIVE, LOST, TERMINAL, Known, Model
@@ -54,7 +54,8 @@ class Submit(Step):
 
     def apply(self, model: Model) -> Any:
         if self.key in model.refused:
-            return QueueFull if model.refused[self.key] == self.fingerprint else KeyReused
+            fingerprint, refusal = model.refused[self.key]
+            return refusal if fingerprint == self.fingerprint else KeyReused
         if self.key in model.keys:
             fingerprint, ids, _ = model.keys[self.key]
             if fingerprint != self.fingerprint:
@@ -62,18 +63,37 @@ class Submit(Step):
             return ([model.jobs[one].head for one in ids], True) if model.jobs.keys() >= set(ids) else NotFound
         for queue in {job.queue for job in self.jobs}:
             if model.waiting(queue) + sum(job.queue == queue for job in self.jobs) > self.max_waiting:
-                if self.key is not None:
-                    model.refused[self.key] = self.fingerprint
-                return QueueFull
+                return self.refused(model, QueueFull)
+        after = [] if self.ties is None else list(self.ties.after)
+        if not model.jobs.keys() >= set(after):
+            return self.refused(model, ValidationFailed)
+        anyway = self.ties is not None and self.ties.after_failure == "run"
+        unmet = {one for one in after if not self.met(model.jobs[one].state, anyway)}
+        model.ended |= {one: model.jobs[one].state for one in unmet if model.jobs[one].state in TERMINAL}
         heads = []
         if self.key is not None:
             model.keys[self.key] = (self.fingerprint, [job.id for job in self.jobs], model.now)
         for job in self.jobs:
             known = Known(job.id, job.kind, job.queue, job.priority, job.max_attempts, job.state.value, job.run_at)
+            known.waits, known.anyway = set(unmet), anyway
+            known.state = "blocked" if unmet else known.state
             known.say("created")
             model.jobs[job.id] = known
             heads.append(known.head)
         return heads, False
+
+    @property
+    def ties(self) -> Ties | None:
+        return self.jobs[0].ties
+
+    def refused(self, model: Model, refusal: type) -> type:
+        if self.key is not None:
+            model.refused[self.key] = self.fingerprint, refusal
+        return refusal
+
+    @staticmethod
+    def met(state: str, anyway: bool) -> bool:
+        return state == "completed" or (anyway and state in TERMINAL)
 
 
 @dataclass
@@ -229,6 +249,7 @@ class Delete(Step):
         if job.state in ACTIVE:
             return JobActive
         del model.jobs[self.job_id]
+        model.ended.setdefault(self.job_id, "deleted")
         return job.head
 
 
@@ -250,6 +271,7 @@ class Prune(Step):
         purged = [job_id for place, (at, job_id) in enumerate(over) if at <= model.now or place < self.surplus]
         for job_id in purged:
             del model.jobs[job_id]
+            model.ended.setdefault(job_id, "deleted")
         model.pruned.update(purged)
         return purged
 

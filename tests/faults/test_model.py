@@ -16,6 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from jalebi.jobs import Job
 from jalebi.store import Store
 from jalebi.store.attempts import Fenced, Rescue
+from jalebi.store.ties import Follow
 from jalebi.store.writer import Tx
 from tests.faults.bench import PatientWriter
 from tests.faults.machine import Shop
@@ -62,7 +63,7 @@ def work(folder: Path, examples: int, seed: int) -> Counter[str]:
 def test_whatever_is_done_in_whatever_order_the_store_is_as_its_model_says(tmp_path: Path) -> None:
     done = work(tmp_path, EXAMPLES, random.randrange(2**32))
     assert done["steps"] >= (10_000 if LONG else 1_200)
-    for what in ("started", "refused", "reopen", "kill", "broken transaction"):
+    for what in ("started", "refused", "tied", "unblocked", "reopen", "kill", "broken transaction"):
         assert done[what] > 0, f"{what} never happened"
 
 
@@ -115,4 +116,12 @@ def test_without_a_tally_trigger_the_machine_finds_a_wrong_count(
 
     monkeypatch.setattr(Store, "_open", without_trigger)
     with pytest.raises(AssertionError, match="the tally is not the count"):
+        work(tmp_path, 200, SABOTAGE)
+
+
+def test_where_nobody_looks_who_waits_for_what_has_ended_the_machine_finds_a_job_that_waits_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Follow, "_release", lambda *_: None)
+    with pytest.raises(AssertionError):
         work(tmp_path, 200, SABOTAGE)
