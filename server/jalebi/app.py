@@ -159,10 +159,13 @@ class Jalebi(Shop):
         from jalebi.store import Store
         from jalebi.web.frames import Frames
         from jalebi.web.rooms import Rooms
+        from jalebi.webhooks.deliveries import Deliveries
+        from jalebi.webhooks.desk import Desk
 
         settings = self.settings
         store = Store(settings.database_url, reserve=settings.reserve)
         store.keep = settings.retention_age
+        store.root = (settings.public_url or "").rstrip("/")
         await stack.enter_async_context(store)
         files = Files(folder_for(store.path, settings.files_url))
         files.trouble = lambda: store.trouble
@@ -177,11 +180,12 @@ class Jalebi(Shop):
         await stack.enter_async_context(every(RETENTION_EVERY, Retention(queue).sweep, "purging old jobs"))
         stack.push_async_callback(store.record_trends, everything=True)
         await stack.enter_async_context(every(TREND_EVERY, store.record_trends, "writing trends"))
+        await stack.enter_async_context(Deliveries(store, settings))
         frames = Frames(store.epoch)
         # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
         self._rooms = rooms = Rooms(
-            settings, store, hub, queue, files, self.kinds, frames, Bulk(queue), Batches(queue), feed,
-            opened_at=store.clock(),
+            settings, store, hub, queue, files, self.kinds, frames, Bulk(queue), Batches(queue),
+            Desk(store, settings), feed, opened_at=store.clock(),
         )  # fmt: skip
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))

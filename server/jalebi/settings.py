@@ -1,8 +1,10 @@
 """What an operator can set: JALEBI_* variables, a `.env` file, or keyword arguments of `Jalebi`."""
 
-from typing import Annotated, Any
+import base64
+import ipaddress
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jalebi.errors import UsageError
@@ -14,6 +16,31 @@ def _split(value: Any) -> Any:
 
 #: A list whose variable holds its parts with commas between them.
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+#: How a secret of Standard Webhooks begins.
+SECRET_PREFIX: Final = "whsec_"
+
+
+def is_secret(text: str) -> bool:
+    """Whether a text is a secret as Standard Webhooks has it: `whsec_` and 24 to 64 bytes in base64."""
+    try:
+        key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:
+        return False
+    return text.startswith(SECRET_PREFIX) and 24 <= len(key) <= 64
+
+
+def _secrets(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(is_secret(text) for text in texts):
+        raise ValueError("a secret is whsec_ and 24 to 64 bytes in base64")
+    return texts
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        ipaddress.ip_network(text)
+    return texts
 
 
 class Settings(BaseSettings):
@@ -37,6 +64,12 @@ class Settings(BaseSettings):
     """Where set, every request needs `Authorization: Bearer TOKEN`; the dashboard asks for it once."""
     origins: CommaSeparated = ()
     """Origins of other sites whose pages may open WebSockets, comma-separated."""
+    public_url: str | None = None
+    """Where callers reach the server, `https://jobs.example.com`, for links that leave it; where not set, as asked."""
+    webhook_secret: Annotated[CommaSeparated, AfterValidator(_secrets)] = ()
+    """What webhooks are signed with: `whsec_` and base64. Of more, the newest first, all sign."""
+    webhook_allow: Annotated[CommaSeparated, AfterValidator(_networks)] = ()
+    """Networks that webhooks may reach although they are not public: `127.0.0.0/8,10.1.0.0/16`."""
     workers: bool = True
     """Whether the server runs jobs itself."""
     concurrency: int = Field(10, ge=1, le=10_000)

@@ -11,8 +11,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from jalebi.webhooks import hosts
 from tests.live.cutting import cutting
-from tests.support import Live
+from tests.support import Live, eventually, serving
+from tests.targets.quick import quick_shop
+from tests.webhooks.receiver import SECRET, Receiver, Sent, receiving, status
 
 JOBS = 500
 TERMINAL = {"completed", "failed", "cancelled"}
@@ -91,42 +94,87 @@ def all_over(heard: list[Message]) -> bool:
     return sum(event["type"] in TERMINAL for event in heard[-JOBS * 8 :]) >= JOBS
 
 
-async def hand_in(live: Live) -> None:
-    """Submit jobs of several kinds, some of them together, and cancel a few."""
+async def hand_in(live: Live, hook: str) -> None:
+    """Submit jobs of several kinds, some of them together, and cancel a few; all of them are told of at `hook`."""
     dice = random.Random(7)
+    webhook = {"url": hook}
     ways: list[Callable[[], Awaitable[Any]]] = [
-        lambda: live.submit("echo", args={"value": "x" * dice.randint(0, 2000)}),
-        lambda: live.submit("chatty", args={"lines": 2}),
-        lambda: live.submit("flaky"),
-        lambda: live.submit("fail"),
+        lambda: live.submit("echo", args={"value": "x" * dice.randint(0, 2000)}, webhook=webhook),
+        lambda: live.submit("chatty", args={"lines": 2}, webhook=webhook),
+        lambda: live.submit("flaky", webhook=webhook),
+        lambda: live.submit("fail", webhook=webhook),
     ]
     for index in range(JOBS // 2):
         await ways[index % len(ways)]()
-    first = await live.submit("hold")
+    first = await live.submit("hold", webhook=webhook)
     await live.until(first["id"], "running")
     await live.client.post(f"{first['links']['self']}/cancel")
-    rest = [{"kind": "echo"}] * (JOBS // 2 - 2) + [{"kind": "echo", "after": ["/jobs/0", "/jobs/7"]}]
+    rest: list[Any] = [{"kind": "echo", "webhook": webhook}] * (JOBS // 2 - 2)
+    rest.append({"kind": "echo", "webhook": webhook, "after": ["/jobs/0", "/jobs/7"]})
     answer = await live.client.post("/v1/jobs/batch", json={"jobs": rest})
     assert answer.status_code == 202
 
 
+def unreliable(seed: int) -> Callable[[Sent], Awaitable[bytes]]:
+    """Return answers to webhooks that are a failure, or none at all, every now and then."""
+    dice = random.Random(seed)
+
+    async def answer(_: Sent) -> bytes:
+        return dice.choice([b"", status(500), status(503), *[status(200)] * 6])
+
+    return answer
+
+
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_every_way_tells_the_same_events_each_once_and_in_order_through_all_cuts(quick: Live, seed: int) -> None:
-    begin = (await quick.submit("echo"))["cursor"]
+async def test_every_way_tells_the_same_events_each_once_and_in_order_through_all_cuts(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "WAITS", (0.05,) * 100)
+    monkeypatch.setattr(hosts, "REST", 0.05)
+    monkeypatch.setattr(hosts, "MOST_REST", 0.1)
+    shop = quick_shop(webhook_secret=(SECRET,), webhook_allow=("127.0.0.0/8",))
     ways: list[Source] = [polled, long_polled, streamed, socketed]
-    async with asyncio.timeout(90), asyncio.TaskGroup() as group, cutting(quick.url, seed, 500, 120_000) as cutter:
-        following = [group.create_task(follow(way, cutter.url, begin, all_over)) for way in ways]
-        group.create_task(hand_in(quick))
-        heard = await asyncio.gather(*following)
-    pages = [event async for event in _stored(quick, begin)]
-    facts = [(event["job_id"], event["seq"], event["type"], event["cursor"], event["at"]) for event in pages]
+    async with asyncio.timeout(90), serving(shop, shop) as live, receiving() as receiver:
+        receiver.answers.extend([unreliable(seed)] * JOBS * 20)
+        begin = (await live.submit("echo"))["cursor"]
+        async with asyncio.TaskGroup() as group, cutting(live.url, seed, 500, 120_000) as cutter:
+            following = [group.create_task(follow(way, cutter.url, begin, all_over)) for way in ways]
+            group.create_task(hand_in(live, receiver.url))
+            heard = await asyncio.gather(*following)
+        pages = [event async for event in _stored(live, begin)]
+        await eventually(lambda: _delivered(live))
+    assert cutter.cuts > 20
+    facts = [fact(event) for event in pages]
     assert len({event["job_id"] for event in pages}) == JOBS + 1  # the first was created before, and ended after
     for way, told in zip(ways, heard, strict=True):
-        mine = [(event["job_id"], event["seq"], event["type"], event["cursor"], event["at"]) for event in told]
-        assert mine == facts[: len(mine)], way.__name__
-        assert len(facts) - len(mine) <= 8, way.__name__  # what came after its last look
+        assert [fact(event) for event in told] == facts[: len(told)], way.__name__
+        assert len(facts) - len(told) <= 8, way.__name__  # what came after its last look
         assert [event.get("job") for event in told] == [event.get("job") for event in pages[: len(told)]]
-    assert cutter.cuts > 20
+    check_webhooks(receiver, {event["job_id"]: event for event in pages if event["type"] in TERMINAL})
+
+
+def fact(event: Message) -> tuple[Any, ...]:
+    return event["job_id"], event["seq"], event["type"], event["cursor"], event["at"]
+
+
+def check_webhooks(receiver: Receiver, ends: dict[str, Message]) -> None:
+    """Fail where the webhooks did not tell the same ends: each once, but for what was sent again with the same id."""
+    by_id: dict[str, Message] = {}
+    for sent in receiver.sent:
+        message = sent.verified()
+        assert by_id.setdefault(sent.headers["webhook-id"], message) == message
+    assert len(receiver.sent) > len(by_id) == JOBS
+    assert len({message["data"]["id"] for message in by_id.values()}) == JOBS
+    for message in by_id.values():
+        end = ends[message["data"]["id"]]
+        assert (message["type"], message["timestamp"]) == (f"job.{end['type']}", end["at"])
+        assert message["data"] == end["job"]
+
+
+async def _delivered(live: Live) -> bool | None:
+    rooms = await live.shop.open()
+    query = "SELECT count(*) FROM delivery WHERE state <> 'delivered'"
+    return await rooms.store.read(lambda connection: connection.exec_driver_sql(query).scalar_one()) == 0 or None
 
 
 async def _stored(live: Live, cursor: str) -> AsyncIterator[Message]:

@@ -143,10 +143,11 @@ CREATE TRIGGER batch_update AFTER UPDATE OF state ON job WHEN old.batch IS NOT N
 END;
 CREATE TABLE delivery (
     id VARCHAR NOT NULL PRIMARY KEY, job_id VARCHAR, batch VARCHAR, event VARCHAR NOT NULL, url VARCHAR NOT NULL,
+    host VARCHAR NOT NULL,
     body TEXT NOT NULL, state VARCHAR NOT NULL, tries INTEGER NOT NULL, next_at FLOAT NOT NULL,
     created_at FLOAT NOT NULL, ended_at FLOAT
 ) WITHOUT ROWID;
-CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'pending';
+CREATE INDEX delivery_due ON delivery (host, next_at) WHERE state = 'pending';
 CREATE INDEX delivery_job ON delivery (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX delivery_batch ON delivery (batch) WHERE batch IS NOT NULL;
 CREATE TABLE delivery_try (

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from jalebi.errors import StorageError, StorageUnavailable
 from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
-from jalebi.store import attempts, lines, reads, ties, verbs
+from jalebi.store import attempts, deliveries, lines, reads, ties, verbs
 from jalebi.store.lock import FileLock
 from jalebi.store.migrations import STEPS, check, migrate
 from jalebi.store.reserve import PAGE, Reserve
@@ -78,6 +78,7 @@ class Store:
         self.steady = steady or steady_clock()
         self.epoch = ""
         self.keep: float | None = None  # seconds for which a job that is over is kept; None: for ever
+        self.posted: Callable[[], None] = lambda: None  # told from the writer's thread that messages are due
         self.root = ""  # what the links in webhooks begin with
         self.published: Callable[[list[Event]], None] = lambda _: None
         self._reserve_size = reserve  # bytes
@@ -333,6 +334,33 @@ class Store:
         except StorageUnavailable:  # which the store has told of itself
             self._gathered.give_back(steps, now)
 
+    async def record_try(
+        self,
+        delivery_id: str,
+        *,
+        seconds: float,
+        status: int | None,
+        error: str | None,
+        answer: str | None,
+        state: str,
+        next_at: float,
+    ) -> None:
+        """Write down a try to deliver a message, and what becomes of it."""
+        await self._put(deliveries.RecordTry(delivery_id, seconds, status, error, answer, state, next_at))
+
+    async def redeliver(self, about: str, delivery_id: str) -> None:
+        """Hand a message about a job or a batch in again. Raises NotFound."""
+        await self._put(deliveries.Redeliver(about, delivery_id))
+        self.posted()
+
+    async def keep_endpoint(self, endpoint: deliveries.Endpoint) -> None:
+        """Store an endpoint, or its new secrets."""
+        await self._put(deliveries.KeepEndpoint(endpoint))
+
+    async def remove_endpoint(self, endpoint_id: str) -> None:
+        """Forget an endpoint. Raises NotFound."""
+        await self._put(deliveries.RemoveEndpoint(endpoint_id))
+
     async def nudge(self) -> None:
         """Let a waiting claim look again."""
         await self._put(attempts.Nudge())
@@ -357,7 +385,10 @@ class Store:
 
     def _follow_up(self, tx: Tx) -> None:
         """Do what follows where something has ended, or was submitted to wait for what had."""
-        ties.Follow(self.epoch, self.root, self.keep).up(tx)
+        ties.Follow(self.epoch, self.root, self.keep, self._post).up(tx)
+
+    def _post(self) -> None:
+        self.posted()
 
     def _mind_the_clock(self, tx: Tx) -> None:
         """Where somebody has set the clock, move the retries along: their waits are seconds that pass, no time of day.

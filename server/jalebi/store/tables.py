@@ -254,7 +254,7 @@ class DeliveryRow(SQLModel, table=True):
 
     __tablename__ = "delivery"
     __table_args__ = (
-        Index("delivery_due", "next_at", sqlite_where=text("state = 'pending'")),
+        Index("delivery_due", "host", "next_at", sqlite_where=text("state = 'pending'")),
         Index("delivery_job", "job_id", sqlite_where=text("job_id IS NOT NULL")),
         Index("delivery_batch", "batch", sqlite_where=text("batch IS NOT NULL")),
         {"sqlite_with_rowid": False},
@@ -265,6 +265,7 @@ class DeliveryRow(SQLModel, table=True):
     batch: str | None = None
     event: str
     url: str
+    host: str
     body: str = Field(sa_column=Column(Text, nullable=False))
     state: str
     tries: int

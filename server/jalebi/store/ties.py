@@ -1,6 +1,6 @@
 """What follows when a job is over: jobs that waited for it start, its batch may be over too, webhooks are written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,11 +29,15 @@ class NewBatch:
 
 @dataclass(slots=True)
 class Follow:
-    """What follows in the transaction in which something ends; `keep` as in `jobs.settled`, `root` for links."""
+    """What follows in the transaction in which something ends; `keep` as in `jobs.settled`, `root` for links.
+
+    `posted` is called once messages are on disk.
+    """
 
     epoch: str
     root: str = ""
     keep: float | None = None
+    posted: Callable[[], None] = lambda: None
 
     def up(self, tx: Tx) -> None:
         """Go on until nothing more ends by what has ended."""
@@ -50,6 +54,7 @@ class Follow:
                 self._end_batch(tx, batch, ended, messages)
             if messages:
                 outbox(tx, messages)
+                tx.committed.append(self.posted)
             self._release(tx, ended)
             ended = {}
 

@@ -50,6 +50,13 @@ async def delete(request: Request) -> Response:
     return telling(request, RedirectResponse(f"{root_of(request)}/jobs", 303), "deleted")
 
 
+async def redeliver(request: Request) -> Response:
+    """`POST /jobs/{id}/webhooks/{delivery}/redeliver`: send a message about it again."""
+    job_id = request.path_params["id"]
+    await rooms_of(request).webhooks.redeliver(job_id, request.path_params["delivery"])
+    return telling(request, RedirectResponse(f"{root_of(request)}/jobs/{job_id}#webhooks", 303), "redelivered")
+
+
 async def login(request: Request) -> Response:
     """`POST /login`: open a session for the token, and go where the reader wanted to go."""
     token = rooms_of(request).settings.token

@@ -24,6 +24,7 @@ from jalebi.web.bodies import (
     checked,
     filter_of,
     flag,
+    hooks_of,
     keyed_of,
     known_parameters,
     limit_of,
@@ -41,7 +42,9 @@ async def submit(request: Request) -> Response:
         raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
     rooms = rooms_of(request)
     keyed = keyed_of(request, body)
-    order = checked(Submission, body).order(rooms.store.clock())
+    wanted = checked(Submission, body)
+    await rooms.webhooks.check(hooks_of(wanted))
+    order = wanted.order(rooms.store.clock())
     replayed = False
     if keyed is None:
         job = await rooms.queue.submit(order)

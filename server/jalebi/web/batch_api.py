@@ -19,6 +19,7 @@ from jalebi.web.bodies import (
     BatchSubmission,
     Cancellation,
     checked,
+    hooks_of,
     keyed_of,
     known_parameters,
     limit_of,
@@ -40,6 +41,7 @@ async def submit(request: Request) -> Response:
     rooms = rooms_of(request)
     keyed = await asyncio.to_thread(keyed_of, request, body)
     wanted = await asyncio.to_thread(checked, BatchSubmission, body)
+    await rooms.webhooks.check(hooks_of(wanted))
     now = rooms.store.clock()
     new, replayed = await rooms.batches.submit(
         [one.order(now) for one in wanted.jobs],

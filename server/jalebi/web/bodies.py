@@ -129,6 +129,15 @@ class BatchSubmission(BaseModel):
     last: Annotated[Submission | None, Field(alias="finally")] = None
 
 
+def hooks_of(body: Submission | BatchSubmission) -> dict[str, str]:
+    """Return the URLs of a submission's webhooks, each by its place in the body (RFC 6901)."""
+    hooks = {"": body.webhook}
+    if isinstance(body, BatchSubmission):
+        hooks |= {f"/jobs/{index}": job.webhook for index, job in enumerate(body.jobs)}
+        hooks["/finally"] = None if body.last is None else body.last.webhook
+    return {f"{pointer}/webhook": hook.url for pointer, hook in hooks.items() if hook is not None}
+
+
 class Cancellation(BaseModel):
     """The body of `POST …/cancel`; it may be left out."""
 

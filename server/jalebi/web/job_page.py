@@ -13,6 +13,7 @@ from jalebi.errors import NotFound, Problem
 from jalebi.events import Event, Outlook, cursor_text
 from jalebi.jobs import ACTIVE, WAITING, Job, State
 from jalebi.store import batches, reads
+from jalebi.store.deliveries import Delivery
 from jalebi.store.moves import moves
 from jalebi.web import log_page, words
 from jalebi.web.pages import on_problem, wants_page
@@ -36,6 +37,7 @@ class Whole:
     files: list[reads.File]
     result: str | None
     attempts: list[Attempt]
+    deliveries: list[Delivery]
     known: bool  # whether its kind has a page
 
     @property
@@ -66,7 +68,8 @@ async def whole(rooms: Rooms, job_id: str) -> Whole:
 
     history, moved, files, result = await rooms.store.read(query)
     tries = attempts(job, moved, rooms.store.clock())
-    return Whole(job, outlook, history, files, result, tries, known=job.kind in rooms.kinds)
+    told = await rooms.webhooks.history(job_id) if job.ties is not None and job.ties.webhook is not None else []
+    return Whole(job, outlook, history, files, result, tries, told, known=job.kind in rooms.kinds)
 
 
 async def job(request: Request) -> Response:

@@ -17,6 +17,7 @@ from jalebi.store import Store
 from jalebi.web.figures import Figures
 from jalebi.web.frames import Frames
 from jalebi.web.traffic import Sizes, Traffic
+from jalebi.webhooks.desk import Desk
 
 
 class Crew(Protocol):
@@ -60,6 +61,7 @@ class Rooms:
     frames: Frames
     bulk: Bulk
     batches: Batches
+    webhooks: Desk
     feed: Feed
     opened_at: float  # Unix seconds
     worker: Crew | None = None

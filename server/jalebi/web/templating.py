@@ -18,6 +18,7 @@ from jalebi.assets import STATIC, TEMPLATES
 from jalebi.events import cursor_text, rfc3339
 from jalebi.web import charts, told, words
 from jalebi.web.rooms import Rooms, rooms_of, root_of
+from jalebi.webhooks.addresses import without_query
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -84,6 +85,7 @@ def _environment() -> Environment:
         spark_text=charts.spark_text,
     )
     made.filters.update(
+        bare=without_query,
         number=words.number,
         seconds=words.seconds,
         size=words.size,

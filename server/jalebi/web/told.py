@@ -13,6 +13,7 @@ SENTENCES: Final = {
     "cancelled": "Cancelled.",
     "cancelling": "Asked to stop; it ends in a moment.",
     "retried": "Started over.",
+    "redelivered": "Handed in again; it is sent at once.",
     "deleted": "The job is deleted.",
     "submitted": "Submitted.",
     "queue-paused": "The queue is paused: what runs goes on, nothing else starts.",

@@ -8,6 +8,7 @@ from jalebi.events import TYPES
 from jalebi.jobs import State
 from jalebi.web.bodies import BatchSubmission, Cancellation, Submission
 from jalebi.web.bulk_api import BulkAction
+from jalebi.web.webhook_api import EndpointBody, Rotation
 
 Schema = dict[str, Any]
 
@@ -66,6 +67,26 @@ CURSOR: Final[Schema] = {"type": "string", "description": "A place in the order 
 SECONDS: Final[Schema] = {"type": "number", "minimum": 0, "description": "Seconds"}
 
 _LINKS = ("self", "status", "result", "events", "logs", "ws", "html")
+_ENDPOINT = {
+    "id": ID,
+    "url": TEXT,
+    "created_at": TIME,
+    "previous_until": about(maybe(TIME), "Until then the old one signs"),
+}
+_TRY = record(
+    "A try to deliver it.", at=TIME, seconds=NUMBER, status=maybe(WHOLE), error=maybe(TEXT),
+    answer=about(maybe(TEXT), "How the answer began"),
+)  # fmt: skip
+_DELIVERY: dict[str, Schema] = {
+    "id": about(TEXT, "`webhook-id`"),
+    "event": TEXT,
+    "url": about(TEXT, "Without its query"),
+    "state": {"enum": ["pending", "delivered", "abandoned"]},
+    "next_at": maybe(TIME),
+    "created_at": TIME,
+    "delivered_at": maybe(TIME),
+    "tries": each(_TRY),
+}
 _BATCH_LINKS = ("self", "events", "results", "cancel", "jobs", "html")
 _LOG = record("A line of a job's log.", line=WHOLE, level=TEXT, message=TEXT, optional={"dropped": BOOL})
 _FILE = record("A file as it was attached.", name=TEXT, size=WHOLE, media_type=TEXT)
@@ -128,6 +149,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
         results=each(record("What came of one.", job_id=ID, state=ref("State"), result=ANY, error=maybe(ref("Error")))),
         next=about(maybe(ID), "`after` of the next page"),
     ),
+    "Delivery": record("A message of a webhook.", **_DELIVERY),
+    "Deliveries": record("All messages about one job, or one batch.", deliveries=each(ref("Delivery"))),
+    "Endpoints": record("All endpoints.", endpoints=each(record("Where webhooks go.", **_ENDPOINT))),
+    "EndpointSecret": record("An endpoint with its secret.", **_ENDPOINT, secret=about(TEXT, "`whsec_` and base64")),
     "Progress": record(
         "The newest position of an attempt.",
         done=NUMBER,
@@ -258,6 +283,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Health": record("The server is well.", status=TEXT),
     **_with_parts("Submission", Submission),
+    "EndpointBody": EndpointBody.model_json_schema(),
+    "Rotation": Rotation.model_json_schema(),
     **_with_parts("BatchSubmission", BatchSubmission),
     "Cancellation": Cancellation.model_json_schema(),
     **_with_parts("BulkAction", BulkAction),

@@ -12,6 +12,7 @@ from jalebi.events import Event
 from jalebi.hub import Advance, Mailbox
 from jalebi.jobs import WAITING, Job, State
 from jalebi.store import logs, reads
+from jalebi.store.deliveries import Delivery
 from jalebi.web import job_page, log_page, words
 from jalebi.web.templating import patch, render
 from jalebi.web.views.base import View, Word
@@ -20,6 +21,8 @@ from jalebi.web.views.base import View, Word
 PLACE_EVERY: Final = 2.0
 #: Seconds between two looks at how far a cancellation is: its receipts are no events.
 RECEIPTS_EVERY: Final = 0.5
+#: Seconds between two looks at how far the messages of a webhook are, for the same reason.
+DELIVERIES_EVERY: Final = 1.0
 #: Log lines sent at once; of more, only the newest.
 LINES: Final = 200
 
@@ -42,6 +45,7 @@ class JobView(View):
         self._place: int | None = None
         self._placed = (0.0, -1)
         self._asked = 0.0
+        self._told: list[tuple[str, str, int]] = []  # the messages of its webhook, as the page shows them
         self._stalled = False
 
     def mailbox(self) -> AbstractContextManager[Mailbox]:
@@ -102,19 +106,22 @@ class JobView(View):
         self._lines = self._lines[len(lines) :]
 
     def patience(self) -> float:
-        """Return less than usual while receipts are waited for."""
-        return RECEIPTS_EVERY if self._awaits_receipts() else super().patience()
+        """Return less than usual while receipts are waited for, or deliveries."""
+        if self._awaits_receipts():
+            return RECEIPTS_EVERY
+        return DELIVERIES_EVERY if self._is_told_of() else super().patience()
 
     async def fragments(self) -> str:
         """Return the job without its log where it has changed, and the new lines of the log."""
         html = self._new_lines()
-        if self._version < 0 or await self._moved_up() or await self._got_receipts():
+        if self._version < 0 or await self._moved_up() or await self._got_receipts() or await self._delivered():
             try:
                 found = await job_page.whole(self.rooms, self._id)
             except NotFound:
                 return html
             self._job, self._version, self._place = found.job, found.job.seq, found.outlook.position
             self._stalled = words.stalled(found.job)
+            self._told = _marks(found.deliveries)
             html += patch("job/_all.html", self.root, whole=found)
         return html
 
@@ -149,6 +156,18 @@ class JobView(View):
         found = self._job.cancellation
         return found is not None and (found.delivered_at is None or found.acknowledged_at is None)
 
+    def _is_told_of(self) -> bool:
+        job = self._job
+        return job is not None and job.terminal and job.ties is not None and job.ties.webhook is not None
+
+    async def _delivered(self) -> bool:
+        """Whether a message of the job's webhook is further than the page shows."""
+        now = asyncio.get_running_loop().time()
+        if not self._is_told_of() or now - self._asked < DELIVERIES_EVERY:
+            return False
+        self._asked = now
+        return _marks(await self.rooms.webhooks.history(self._id)) != self._told
+
     async def _got_receipts(self) -> bool:
         """Whether a cancellation is further than the page shows; whoever runs the job has told the store only."""
         now = asyncio.get_running_loop().time()
@@ -157,3 +176,8 @@ class JobView(View):
         self._asked = now
         newest = await self.rooms.store.read(partial(reads.job, job_id=self._id))
         return newest is not None and newest.cancellation != self._job.cancellation
+
+
+def _marks(deliveries: list[Delivery]) -> list[tuple[str, str, int]]:
+    """Return what changes of deliveries when one is tried."""
+    return [(one.id, one.state, len(one.history)) for one in deliveries]
