@@ -156,6 +156,7 @@ class Jalebi(Shop):
         from jalebi.retention import Retention
         from jalebi.runner.rescue import rescuing
         from jalebi.runner.worker import Worker
+        from jalebi.shares import Shares
         from jalebi.store import Store
         from jalebi.web.frames import Frames
         from jalebi.web.rooms import Rooms
@@ -185,7 +186,7 @@ class Jalebi(Shop):
         # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
         self._rooms = rooms = Rooms(
             settings, store, hub, queue, files, self.kinds, frames, Bulk(queue), Batches(queue),
-            Desk(store, settings), feed, opened_at=store.clock(),
+            Desk(store, settings), Shares(store), feed, opened_at=store.clock(),
         )  # fmt: skip
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from jalebi.errors import StorageError, StorageUnavailable
 from jalebi.events import Event
 from jalebi.jobs import Job, Outcome, Progress
-from jalebi.store import attempts, deliveries, lines, reads, ties, verbs
+from jalebi.store import attempts, deliveries, keys, lines, reads, ties, verbs
 from jalebi.store.lock import FileLock
 from jalebi.store.migrations import STEPS, check, migrate
 from jalebi.store.reserve import PAGE, Reserve
@@ -360,6 +360,11 @@ class Store:
     async def remove_endpoint(self, endpoint_id: str) -> None:
         """Forget an endpoint. Raises NotFound."""
         await self._put(deliveries.RemoveEndpoint(endpoint_id))
+
+    async def own_key(self, name: str) -> bytes:
+        """Return a key that this installation keeps for itself, made at its first use."""
+        key: bytes = await self._put(keys.OwnKey(name))
+        return key
 
     async def nudge(self) -> None:
         """Let a waiting claim look again."""

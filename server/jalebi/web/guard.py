@@ -67,7 +67,8 @@ def _wanted(scope: Scope) -> str:
 
 
 def _is_public(path: str) -> bool:
-    return path in _PUBLIC or path.startswith("/static/")
+    # Who has a share link has the right to what is below it, which its own signature says.
+    return path in _PUBLIC or path.startswith(("/static/", "/share/"))
 
 
 def same_site(headers: Headers, allowed: tuple[str, ...]) -> bool:

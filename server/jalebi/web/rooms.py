@@ -13,6 +13,7 @@ from jalebi.hub import Hub
 from jalebi.kinds import Kinds
 from jalebi.queue import Queue
 from jalebi.settings import Settings
+from jalebi.shares import Shares
 from jalebi.store import Store
 from jalebi.web.figures import Figures
 from jalebi.web.frames import Frames
@@ -62,6 +63,7 @@ class Rooms:
     bulk: Bulk
     batches: Batches
     webhooks: Desk
+    shares: Shares
     feed: Feed
     opened_at: float  # Unix seconds
     worker: Crew | None = None

@@ -74,7 +74,7 @@ def _welcome(ranges: dict[str, float], media_type: str) -> tuple[float, int]:
     return next(((ranges[name], 3 - place) for place, name in enumerate(names) if name in ranges), (0.0, 0))
 
 
-def _begin(request: Request) -> tuple[str, str | None]:
+def begin(request: Request) -> tuple[str, str | None]:
     """Return where a reader left off, and the name under which it says so."""
     header = request.headers.get("last-event-id")
     # An EventSource that reconnects repeats the address of its first request; the header is newer.
@@ -102,7 +102,7 @@ async def of_job(request: Request) -> Response:
     """`GET /v1/jobs/{id}/events` as a stream: what came after `Last-Event-ID` or `?after=SEQ`, until the end."""
     rooms, job_id, root = rooms_of(request), request.path_params["id"], root_of(request)
     known_parameters(request.query_params, "after")
-    name, text = _begin(request)
+    name, text = begin(request)
     after = (whole({name: text}, name) if text is not None else None) or 0
     found = await rooms.queue.get(job_id)
     if found.terminal and after >= found.seq:
@@ -122,7 +122,7 @@ async def of_all(request: Request, wanted: Filter, first: int | None = None, ove
     Of a batch they begin with its first, and end when it is over.
     """
     rooms, root = rooms_of(request), root_of(request)
-    after = await cursor_given(rooms, *_begin(request))
+    after = await cursor_given(rooms, *begin(request))
     if after is not None and over is not None and await over(after):
         return Response(status_code=204, headers={**NO_STORE, "Vary": "Accept"})
     after = first if after is None else after
@@ -141,8 +141,6 @@ class EventStream(Response):
     """
 
     media_type = STREAM
-    #: What keeps a connection open.
-    beat = b":\n"
 
     def __init__(
         self,
@@ -205,6 +203,10 @@ class EventStream(Response):
         """Return what is written last where there is more to come, but not now."""
         return f"retry: {random.randint(*bounds)}\n\n".encode()
 
+    def alive(self) -> bytes:
+        """Return what is written after a while without a word: a comment."""
+        return b":\n"
+
     async def _tell(self, messages: Sequence[Message]) -> None:
         chunk: list[bytes] = []
         size = 0
@@ -235,14 +237,17 @@ class EventStream(Response):
         while True:
             await asyncio.sleep(self._written + BEAT - loop.time())
             if loop.time() >= self._written + BEAT:
-                await self._write(self.beat)
+                await self._write(self.alive())
 
 
 class EventLines(EventStream):
     """The same as JSON, a message a line; an empty line keeps the connection open."""
 
     media_type = LINES
-    beat = b"\n"
+
+    def alive(self) -> bytes:
+        """Return an empty line."""
+        return b"\n"
 
     def opening(self, begin: str) -> bytes:
         """Return nothing: a line is a message."""

@@ -117,6 +117,11 @@ def note(progress: Progress | None, *, short: bool = False) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def plain(text: str) -> str:
+    """Return a text without what steers a terminal, or its direction: each such character as a question mark."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def stalled(job: Job) -> bool:
     """Return whether a job's progress has stopped for many times its usual interval."""
     return job.progress is not None and job.progress.stalled

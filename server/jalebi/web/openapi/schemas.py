@@ -8,6 +8,7 @@ from jalebi.events import TYPES
 from jalebi.jobs import State
 from jalebi.web.bodies import BatchSubmission, Cancellation, Submission
 from jalebi.web.bulk_api import BulkAction
+from jalebi.web.share import Sharing
 from jalebi.web.webhook_api import EndpointBody, Rotation
 
 Schema = dict[str, Any]
@@ -153,6 +154,21 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Deliveries": record("All messages about one job, or one batch.", deliveries=each(ref("Delivery"))),
     "Endpoints": record("All endpoints.", endpoints=each(record("Where webhooks go.", **_ENDPOINT))),
     "EndpointSecret": record("An endpoint with its secret.", **_ENDPOINT, secret=about(TEXT, "`whsec_` and base64")),
+    "Sharing": Sharing.model_json_schema(),
+    "Share": record("A share link.", url=TEXT, expires_at=TIME),
+    "Shared": record(
+        "What a share link shows of a job.",
+        kind=TEXT,
+        state=ref("State"),
+        seq=WHOLE,
+        created_at=TIME,
+        started_at=maybe(TIME),
+        finished_at=maybe(TIME),
+        progress=maybe(ref("Progress")),
+        position=maybe(WHOLE),
+        estimated_finish_at=maybe(TIME),
+        error=maybe(record("Why it failed.", message=TEXT)),
+    ),
     "Progress": record(
         "The newest position of an attempt.",
         done=NUMBER,
