@@ -7,7 +7,7 @@
   const QUIET = 45_000, POLL = 5_000, FIRST = 1_000, MOST = 30_000; // ms
   const look = new CSSStyleSheet();
   look.replaceSync(`
-    :host { display: block; font: inherit; color-scheme: light dark; }
+    :host { display: block; width: 100%; font: inherit; color-scheme: light dark; }
     :host([hidden]) { display: none; }
     [role=progressbar] { height: .75em; border-radius: 99px; overflow: hidden; background: var(--jalebi-track, light-dark(#f1e6d4, #33291f)); }
     [part=bar] { height: 100%; width: 0; border-radius: inherit; background: var(--jalebi-bar, light-dark(#ee8a16, #ffa433)); transition: width .2s linear; }
@@ -179,7 +179,7 @@
       if (fraction === null) this.#bar.removeAttribute("aria-valuenow");
       else this.#bar.setAttribute("aria-valuenow", Math.floor(fraction * 100));
       if (part.state.textContent !== state) part.state.textContent = state;
-      part.reached.textContent = fraction === null ? (progress ? `${progress.done} ${progress.unit ?? ""}` : "") : state === "queued" ? "" : `${Math.floor(fraction * 100)} %`;
+      part.reached.textContent = fraction === null ? (progress ? `${progress.done} ${progress.unit ?? ""}` : "") : this.#over && state !== "completed" && !fraction || !progress && !this.#over ? "" : `${Math.floor(fraction * 100)} %`;
       part.message.textContent = state === "failed" ? error?.message ?? "" : this.#over ? "" : progress?.message ?? "";
       const left = state === "running" ? progress?.eta_seconds : null;
       part.left.textContent = left == null ? "" : left < 90 ? `${Math.ceil(left)} s left` : `${Math.ceil(left / 60)} min left`;
