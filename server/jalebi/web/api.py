@@ -11,8 +11,8 @@ from jalebi.errors import (
     NotFound,
     ValidationFailed,
 )
+from jalebi.estimates import quantile
 from jalebi.jobs import Job, State
-from jalebi.store import reads
 from jalebi.web.answers import NO_STORE, json_answer, retry_after, status_link, wire
 from jalebi.web.bodies import (
     Cancellation,
@@ -44,7 +44,7 @@ async def submit(request: Request) -> Response:
 
 def accepted(request: Request, job: Job, *, replayed: bool = False) -> Response:
     """Return 202 with where to watch the job."""
-    headers = {"Location": status_link(request, job), "Retry-After": retry_after(job)}
+    headers = {"Location": status_link(request, job), "Retry-After": retry_after(request, job)}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return json_answer(wire(request, job), 202, headers)
@@ -79,7 +79,7 @@ async def status(request: Request) -> Response:
     found, outlook = await rooms_of(request).queue.get_with_outlook(request.path_params["id"])
     body = wire(request, found, outlook)
     if not found.terminal:
-        return json_answer(body, 200, {"Retry-After": retry_after(found)})
+        return json_answer(body, 200, {"Retry-After": retry_after(request, found, outlook)})
     if not redirect:
         return json_answer(body)
     return json_answer(body, 303, {"Location": f"{root_of(request)}/v1/jobs/{found.id}/result"})
@@ -100,7 +100,7 @@ async def result(request: Request) -> Response:
             raise JobCancelledProblem("The job was cancelled, so it has no result.", job_id=found.id)
         case _:
             raise JobNotFinished(
-                f"The job is {found.state}.", headers={"Retry-After": retry_after(found)}, state=found.state
+                f"The job is {found.state}.", headers={"Retry-After": retry_after(request, found)}, state=found.state
             )
 
 
@@ -126,7 +126,7 @@ async def delete(request: Request) -> Response:
 
 async def kinds(request: Request) -> Response:
     """`GET /v1/kinds`: every kind with its options and the JSON Schema of its args."""
-    return json_answer({"kinds": [await _kind(request, kind.name) for kind in rooms_of(request).kinds.all()]})
+    return json_answer({"kinds": await _kinds(request, [kind.name for kind in rooms_of(request).kinds.all()])})
 
 
 async def kind(request: Request) -> Response:
@@ -134,22 +134,24 @@ async def kind(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in rooms_of(request).kinds:
         raise NotFound(f"There is no kind {name!r}.")
-    return json_answer(await _kind(request, name))
+    [found] = await _kinds(request, [name])
+    return json_answer(found)
 
 
-async def _kind(request: Request, name: str) -> dict[str, object]:
+async def _kinds(request: Request, names: list[str]) -> list[dict[str, object]]:
     rooms = rooms_of(request)
-    found = rooms.kinds.named(name)
-    took = await rooms.store.read(lambda connection: reads.durations(connection, name))
-    return {
-        "name": found.name,
-        "description": found.description,
-        "options": found.options,
-        "args_schema": found.args_schema,
-        "duration": {"p50": quantile(took, 0.50), "p95": quantile(took, 0.95)},
-    }
+    took = await rooms.queue.forecast.durations(names)
+    return [
+        {
+            "name": found.name,
+            "description": found.description,
+            "options": found.options,
+            "args_schema": found.args_schema,
+            "duration": {f"p{share}": _rounded(quantile(took[found.name], share / 100)) for share in (50, 95)},
+        }
+        for found in map(rooms.kinds.named, names)
+    ]
 
 
-def quantile(ordered: list[float], share: float) -> float | None:
-    """Return the value below which that share of the ordered values lies, in seconds; None of nothing."""
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3) if ordered else None
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
