@@ -20,7 +20,7 @@ SURVIVORS: Final = 3
 #: The newest jobs of a kind that count: what was long ago may have been another version of the code.
 RECENT: Final = 100
 #: Where on a bar its times are kept.
-MARKS: Final = tuple(step / 10 for step in range(1, 11))
+MARKS: Final = tuple(step / 50 for step in range(1, 51))
 #: How much of a bar must be done before it says something by itself.
 _BEGUN: Final = 0.02
 #: The least that anything is believed to spread, as a standard deviation of the logarithm.
@@ -60,7 +60,7 @@ class Shape:
     """How the bar of a finished job went: it took `seconds`, and reached each of `MARKS` at that share of them."""
 
     seconds: float
-    shares: tuple[float, ...]
+    shares: Sequence[float]
 
     def share(self, fraction: float) -> float:
         """Return the share of its time after which the bar was at `fraction`, straight on between two marks."""

@@ -36,7 +36,7 @@ class Forecast:
         self.open: Callable[[], bool] = lambda: False
         #: Set by the runner: how many jobs of a kind with a rate limit may start at once.
         self.ready: Callable[[], Mapping[str, int]] = dict
-        self._left: dict[str, tuple[float, Left | None]] = {}
+        self._left: dict[tuple[str, int], tuple[float, Left | None]] = {}
         self._line: tuple[float, dict[str, Wait], set[str]] = (-KEPT, {}, set())
 
     async def __aenter__(self) -> "Forecast":
@@ -99,20 +99,20 @@ class Forecast:
 
     def left(self, job: Job) -> Left | None:
         """Return how many seconds a running job still takes, where its kind's history or its bar tell."""
-        if job.state is not State.RUNNING or job.started_at is None:
+        started, now, key = job.started_at, self._store.clock(), (job.id, job.attempt)
+        if job.state is not State.RUNNING or started is None:
             return None
-        now = self._store.clock()
-        at, known = self._left.get(job.id, (0.0, None))
+        at, known = self._left.get(key, (0.0, None))
         if at <= now < at + KEPT:
             return known
         if (newest := self._hub.progress(job.id)) is not None:
             job = replace(job, progress=newest)
         history = self.histories.of(job.kind)
-        elapsed = max(0.0, now - job.started_at)
+        elapsed = max(0.0, now - started)
         found = left(history.durations, history.shapes, elapsed, self.histories.bar(job, now))
         if len(self._left) >= 2 * len(self.histories.running) + 100:
             self._left.clear()
-        self._left[job.id] = (now, found)
+        self._left[key] = (now, found)
         return found
 
     def rest(self, job: Job) -> float | None:
@@ -132,9 +132,7 @@ class Forecast:
             # Those that join later take their places as if they were in line now; they may have been there before.
             line = {stood.key[1]: stood for stood in ahead.line}
             line |= {job.id: _stood(job) for job in jobs}
-            late = {
-                job.id: max(0.0, job.run_at - now) for job in jobs if job.state in _JOINS and job.run_at is not None
-            }
+            late = {job.id: _late(job, now) for job in jobs}
             order = sorted(line.values(), key=lambda stood: stood.key)
             waiting = [Waiting(one.key[1], one.kind, one.queue, late.get(one.key[1])) for one in order]
             kinds = {one.kind for one in waiting}
@@ -147,7 +145,7 @@ class Forecast:
         room, takes = self._room(ahead, kinds), self._takes(kinds)
         found: dict[str, Wait] = {}
         for job in jobs:
-            late = None if job.state is State.QUEUED or job.run_at is None else max(0.0, job.run_at - now)
+            late = _late(job, now)
             waiting = Waiting(job.id, job.kind, job.queue, late)
             # One that joins later was handed in earlier than most, and the oldest start first.
             place = ahead.places.get(job.id, 1) if late is None else 1
@@ -178,6 +176,11 @@ class Forecast:
 
     def _takes(self, kinds: Iterable[str]) -> dict[str, Takes | None]:
         return {kind: self.histories.of(kind).takes for kind in kinds}
+
+
+def _late(job: Job, now: float) -> float | None:
+    """Return in how many seconds a job comes into line; None where it is in it."""
+    return None if job.state not in _JOINS or job.run_at is None else max(0.0, job.run_at - now)
 
 
 def _stood(job: Job) -> Stood:

@@ -1,5 +1,6 @@
 """How long the jobs of each kind took lately and how their bars went, kept in memory as events come."""
 
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -74,17 +75,21 @@ class Trace:
             return
         if self._fraction is not None and fraction < self._fraction:
             self._again = True
+        before, since = self._fraction or 0.0, self._moved_at
         if fraction != self._fraction:
             self._fraction, self._moved_at = fraction, progress.updated_at
-        while len(self._times) < len(MARKS) and fraction >= MARKS[len(self._times)] - 1e-9:
-            self._times.append(max(0.0, progress.updated_at - self._started_at))
+        while len(self._times) < len(MARKS) and fraction >= (mark := MARKS[len(self._times)]) - 1e-9:
+            # It came there in between: it is seen now and then only.
+            part = 1.0 if fraction <= before else min(1.0, (mark - before) / (fraction - before))
+            self._times.append(max(0.0, since + (progress.updated_at - since) * part - self._started_at))
 
     def shape(self, seconds: float) -> Shape | None:
         """Return how the bar went by the time the job had completed, after so many seconds."""
         if self._fraction is None or self._again or seconds < SHORTEST:
             return None
-        shares = [min(1.0, at / seconds) for at in self._times]
-        return Shape(seconds, (*shares, *[1.0] * (len(MARKS) - len(shares))))
+        shares = array("f", (min(1.0, at / seconds) for at in self._times))
+        shares.extend([1.0] * (len(MARKS) - len(shares)))
+        return Shape(seconds, shares)
 
     def bar(self, progress: Progress, now: float) -> Bar | None:
         """Return where the bar is at a Unix time; None where it says nothing."""

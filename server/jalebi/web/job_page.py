@@ -36,6 +36,7 @@ class Whole:
     result: str | None
     attempts: list[Attempt]
     known: bool  # whether its kind has a page
+    expected: str  # when it will start or be done, where that is known
 
     @property
     def waiting(self) -> bool:
@@ -64,8 +65,9 @@ async def whole(rooms: Rooms, job_id: str) -> Whole:
         return history, moves(connection, job, most=MOVES_SHOWN), reads.files(connection, job_id), result
 
     history, moved, files, result = await rooms.store.read(query)
-    tries = attempts(job, moved, rooms.store.clock())
-    return Whole(job, outlook, history, files, result, tries, known=job.kind in rooms.kinds)
+    now = rooms.store.clock()
+    tries, expected = attempts(job, moved, now), words.expected(job, outlook, now)
+    return Whole(job, outlook, history, files, result, tries, known=job.kind in rooms.kinds, expected=expected)
 
 
 async def job(request: Request) -> Response:

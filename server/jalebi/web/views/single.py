@@ -12,6 +12,7 @@ from jalebi.events import Event
 from jalebi.hub import Advance, Mailbox
 from jalebi.jobs import WAITING, Job, State
 from jalebi.store import logs, reads
+from jalebi.store.ahead import Ahead
 from jalebi.web import job_page, log_page, words
 from jalebi.web.templating import patch, render
 from jalebi.web.views.base import View, Word
@@ -20,6 +21,8 @@ from jalebi.web.views.base import View, Word
 PLACE_EVERY: Final = 2.0
 #: Seconds between two looks at how far a cancellation is: its receipts are no events.
 RECEIPTS_EVERY: Final = 0.5
+#: Seconds between two looks at when the job will start or be done.
+EXPECT_EVERY: Final = 2.0
 #: Log lines sent at once; of more, only the newest.
 LINES: Final = 200
 
@@ -42,6 +45,8 @@ class JobView(View):
         self._place: int | None = None
         self._placed = (0.0, -1)
         self._asked = 0.0
+        self._expected: str | None = None
+        self._told = 0.0
         self._stalled = False
 
     def mailbox(self) -> AbstractContextManager[Mailbox]:
@@ -114,8 +119,11 @@ class JobView(View):
             except NotFound:
                 return html
             self._job, self._version, self._place = found.job, found.job.seq, found.outlook.position
+            self._expected = found.expected
             self._stalled = words.stalled(found.job)
             html += patch("job/_all.html", self.root, whole=found)
+        elif await self._expects():
+            html += patch("job/_expected.html", self.root, alone=True, whole={"expected": self._expected})
         return html
 
     def _new_lines(self) -> str:
@@ -132,6 +140,23 @@ class JobView(View):
         if lines:
             self._line = lines[-1].line
         return render("job/_more_lines.html", self.root, lines=log_page.shown(lines), gap=left, others=others)
+
+    async def _expects(self) -> bool:
+        """Whether it is time to say anew when the job will start or be done."""
+        now = asyncio.get_running_loop().time()
+        if self._job is None or self._job.state not in {State.QUEUED, State.RUNNING} or now - self._told < EXPECT_EVERY:
+            return False
+        self._told = now
+        queue, job = self.rooms.queue, self._job
+        if job.state is State.RUNNING:  # which needs no look into the store
+            [outlook] = queue.forecast.outlooks([job], Ahead())
+        else:
+            try:
+                job, outlook = await queue.get_with_outlook(self._id)
+            except NotFound:
+                return False
+        before, self._expected = self._expected, words.expected(job, outlook, self.rooms.store.clock())
+        return before != self._expected
 
     async def _moved_up(self) -> bool:
         """Whether a waiting job has another place in line than the page shows."""
