@@ -194,6 +194,11 @@ def pooled(spreads: Sequence[Spread]) -> Spread:
     return tuple(exp(middle + (value - middle) * wider) for value in mixed)
 
 
+def passed(spread: Spread, seconds: float) -> Spread:
+    """Return what is left of a spread after some seconds."""
+    return tuple(max(0.0, value - seconds) for value in spread)
+
+
 def quantile(ordered: Sequence[float], share: float) -> float | None:
     """Return the value below which that share of the ordered values lies; None of nothing."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None

@@ -1,6 +1,5 @@
 """What jobs may expect: when one that waits will start, and when one that runs will be over."""
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from jalebi.estimates import Left, Span, Takes, left
+from jalebi.estimates import Left, Span, Takes, left, passed
 from jalebi.events import Outlook
 from jalebi.histories import MOST_KINDS, Histories
 from jalebi.hub import Hub
@@ -37,7 +36,7 @@ class Forecast:
         #: Set by the runner: how many jobs of a kind with a rate limit may start at once.
         self.ready: Callable[[], Mapping[str, int]] = dict
         self._left: dict[tuple[str, int], tuple[float, Left | None]] = {}
-        self._line: tuple[float, dict[str, Wait], set[str]] = (-KEPT, {}, set())
+        self._line: tuple[float, dict[str, Wait], set[str]] = (0.0, {}, set())
 
     async def __aenter__(self) -> "Forecast":
         """Listen to what starts, moves and ends."""
@@ -104,7 +103,7 @@ class Forecast:
             return None
         at, known = self._left.get(key, (0.0, None))
         if at <= now < at + KEPT:
-            return known
+            return None if known is None else replace(known, spread=passed(known.spread, now - at))
         if (newest := self._hub.progress(job.id)) is not None:
             job = replace(job, progress=newest)
         history = self.histories.of(job.kind)
@@ -128,7 +127,8 @@ class Forecast:
         if ahead.line is None:
             return self._reckoned(jobs, ahead, now)
         at, known, asked = self._line
-        if not time.monotonic() - at < KEPT or not asked.issuperset(job.id for job in jobs):
+        if not at <= now < at + KEPT or not asked.issuperset(job.id for job in jobs):
+            at = now
             # Those that join later take their places as if they were in line now; they may have been there before.
             line = {stood.key[1]: stood for stood in ahead.line}
             line |= {job.id: _stood(job) for job in jobs}
@@ -137,8 +137,8 @@ class Forecast:
             waiting = [Waiting(one.key[1], one.kind, one.queue, late.get(one.key[1])) for one in order]
             kinds = {one.kind for one in waiting}
             known = played(waiting, self._busy(), self._room(ahead, kinds), self._takes(kinds))
-            self._line = (time.monotonic(), known, set(line))
-        return known
+            self._line = (now, known, set(line))
+        return {job.id: known[job.id].after(now - at) for job in jobs if job.id in known}
 
     def _reckoned(self, jobs: Sequence[Job], ahead: Ahead, now: float) -> dict[str, Wait]:
         busy, kinds = self._busy(), {kind for kind, _, _ in ahead.counts} | {job.kind for job in jobs}

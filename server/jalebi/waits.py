@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from math import hypot, inf, sqrt
 from typing import Final, NamedTuple
 
-from jalebi.estimates import MIDDLE, NORMAL, WIDTH, Spread, Takes
+from jalebi.estimates import MIDDLE, NORMAL, WIDTH, Spread, Takes, passed
 
 #: The longest line that is played through.
 PLAYED: Final = 128
@@ -84,6 +84,10 @@ class Wait:
 
     start: Spread
     finish: Spread | None
+
+    def after(self, seconds: float) -> "Wait":
+        """Return what is left of it after some seconds."""
+        return Wait(passed(self.start, seconds), None if self.finish is None else passed(self.finish, seconds))
 
 
 def played(
