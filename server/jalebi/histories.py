@@ -69,9 +69,9 @@ class Trace:
         self._again = False  # whether it has gone back: a bar of several rounds says nothing of the whole
 
     def advance(self, progress: Progress) -> None:
-        """Take a position."""
+        """Take a position, unless it is an old one."""
         fraction = progress.fraction
-        if fraction is None:
+        if fraction is None or progress.updated_at < self._moved_at:
             return
         if self._fraction is not None and fraction < self._fraction:
             self._again = True
@@ -170,5 +170,5 @@ class Histories:
         trace = self._traces.get(job.id)
         if trace is None:  # nothing was published of it yet
             trace = Trace(job.started_at)
-            trace.advance(job.progress)
+        trace.advance(job.progress)  # which may be newer than the last tick
         return trace.bar(job.progress, now)
