@@ -113,7 +113,7 @@ def spread_of(values: Iterable[float]) -> Spread:
     wider = 1.0 + 2.0 / count
     found = [_at(ordered, level * (count + 1) - 1.0) for level in LEVELS]
     middle = found[MIDDLE]
-    if middle > 0.0:
+    if middle >= _SOON:
         found = [middle * (value / middle) ** wider if value > 0.0 else 0.0 for value in found]
     return tuple(found)
 
@@ -156,7 +156,9 @@ def _learned(shapes: Sequence[Shape], bar: Bar) -> list[Spread]:
     which is right where they are of different sizes.
     """
     shares = [shape.share(bar.fraction) for shape in shapes]
-    rests = (shape.seconds * (1.0 - share) for shape, share in zip(shapes, shares, strict=True))
+    elapsed = bar.elapsed + bar.silent
+    alike = [(shape, share) for shape, share in zip(shapes, shares, strict=True) if shape.seconds > elapsed]
+    rests = (shape.seconds * (1.0 - share) for shape, share in alike)
     sizes = (bar.elapsed * (1.0 - share) / share for share in shares if share > 0.0)
     return [spread for spread in (_beyond(rests, bar.silent), _beyond(sizes, bar.silent)) if spread is not None]
 
@@ -165,9 +167,9 @@ def _told(bar: Bar) -> Spread | None:
     """Return what a bar says by itself: by the average so far and by the newest rate, wide while little is done."""
     if not _BEGUN <= bar.fraction < 1.0 or bar.elapsed <= 0.0 or bar.stalled:
         return None
-    rests = [bar.elapsed * (1.0 - bar.fraction) / bar.fraction]
-    if bar.rest is not None and bar.rest > 0.0:
-        rests.append(bar.rest)
+    rests = [max(bar.elapsed * (1.0 - bar.fraction) / bar.fraction, _SOON)]
+    if bar.rest is not None:
+        rests.append(max(bar.rest, _SOON))
     middle = exp(fmean(map(log, rests)))
     doubt = 0.25 + 0.75 * (1.0 - bar.fraction) + abs(log(rests[0] / rests[-1])) / 2
     # A bar that has been silent for longer than it had to go is late by more than nothing.
