@@ -6,7 +6,7 @@ from math import inf, log
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jalebi.estimates import (
@@ -163,6 +163,7 @@ def test_opinions_that_disagree_make_a_wider_range_and_the_surer_one_counts_more
     assert log(found[HIGH] / found[LOW]) > log(sure[HIGH] / sure[LOW])
 
 
+@settings(deadline=None)
 @given(DURATIONS, SHAPES, SECONDS, BARS)
 def test_whatever_happened_the_end_is_unknown_or_in_the_future_and_its_range_in_order(
     durations: list[float], shapes: list[Shape], elapsed: float, bar: Bar | None
@@ -171,6 +172,7 @@ def test_whatever_happened_the_end_is_unknown_or_in_the_future_and_its_range_in_
     assert found is None or in_order(found.spread)
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=ENOUGH, max_size=40), SECONDS, SECONDS)
 def test_time_that_passes_takes_from_every_end_and_none_becomes_the_past(
     durations: list[float], first: float, second: float
@@ -237,6 +239,7 @@ def test_behind_what_nobody_knows_nothing_is_said() -> None:
     assert [wait.finish for wait in found.values()] == [None]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from("ab"), min_size=1, max_size=30),
     st.lists(SECONDS, max_size=4),
@@ -260,6 +263,7 @@ def test_in_one_line_each_waits_at_least_as_long_as_the_one_before_it(
         assert all(a <= b for a, b in zip(one.start, two.start, strict=True))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.0, 1e5), min_size=2, max_size=6), st.integers(1, 50), st.none() | st.integers(1, 5), SECONDS
 )

@@ -159,7 +159,8 @@ def _learned(shapes: Sequence[Shape], bar: Bar) -> list[Spread]:
     elapsed = bar.elapsed + bar.silent
     alike = [(shape, share) for shape, share in zip(shapes, shares, strict=True) if shape.seconds > elapsed]
     rests = (shape.seconds * (1.0 - share) for shape, share in alike)
-    sizes = (bar.elapsed * (1.0 - share) / share for share in shares if share > 0.0)
+    begun = [share for share in shares if share > _SOON] if bar.fraction >= _BEGUN else []
+    sizes = (bar.elapsed * (1.0 - share) / share for share in begun)
     return [spread for spread in (_beyond(rests, bar.silent), _beyond(sizes, bar.silent)) if spread is not None]
 
 
