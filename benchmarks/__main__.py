@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
-from benchmarks import browser, draining, fanout, pages, pickup, progress, purging, submissions
+from benchmarks import browser, draining, estimates, fanout, pages, pickup, progress, purging, submissions
 from benchmarks.figures import Table
 from benchmarks.machine import Others, facts
 from benchmarks.processes import CannotRun
@@ -26,6 +26,7 @@ BENCHMARKS: Final[dict[str, Callable[[Size], Table]]] = {
     "purge": purging.run,
     "browser": browser.run,
     "pages": pages.run,
+    "estimates": estimates.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 READING: Final = """\
@@ -33,7 +34,8 @@ READING: Final = """\
 
 Made by `make bench`, which measures the machine it runs on; `.venv/bin/python -m benchmarks --write` writes this file
 anew, `--quick` takes a minute and is good for nothing but seeing that it works, `--only NAME` runs one part
-(`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`, `browser`, `pages`).
+(`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`, `browser`, `pages`,
+`estimates`).
 
 How to read the figures:
 

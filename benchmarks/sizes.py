@@ -29,11 +29,13 @@ class Size:
     keep: bool = False  # the database of `pages`, for the next run
     bars: Sequence[int] = (24, 50, 200)
     watch_seconds: float = 3.0
+    foretold: int = 2500
+    real_jobs: int = 96
 
 
 QUICK: Final = Size(
     rounds=1, submit_seconds=0.6, drain_jobs=1000, drain_commits=300, process_jobs=60, pick_ups=60, calls=20_000,
     items=400, sockets=300, lines=50, tick_seconds=1.5, old_jobs=2000, stored_jobs=50_000, page_views=5,
-    bars=(24,), watch_seconds=1.5,
+    bars=(24,), watch_seconds=1.5, foretold=600, real_jobs=48,
 )  # fmt: skip
 FULL: Final = Size()

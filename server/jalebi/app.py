@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 #: Seconds between two writings of what the charts show.
 TREND_EVERY = 10.0
+#: Seconds between two looks for kinds that run and whose earlier durations are not known yet.
+FILL_EVERY = 1.0
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -176,6 +178,8 @@ class Jalebi(Shop):
         stack.callback(hub.close)
         queue = Queue(store, hub, self.kinds, settings, files)
         feed = await stack.enter_async_context(Feed(store, hub))
+        await stack.enter_async_context(queue.forecast)
+        await stack.enter_async_context(every(FILL_EVERY, queue.forecast.fill, "reading durations"))
         await stack.enter_async_context(every(3600.0, lambda: files.sweep(store.existing), "sweeping uploads"))
         await stack.enter_async_context(rescuing(queue))
         await stack.enter_async_context(every(RETENTION_EVERY, Retention(queue).sweep, "purging old jobs"))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from jalebi.estimates import Basis, Span
 from jalebi.jobs import TERMINAL, Cancellation, Job, Progress, State, Ties, batch_state
 
 encode = msgspec.json.encode
@@ -134,18 +135,41 @@ def cancellation_wire(receipts: Cancellation | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a waiting or running job may expect: its place in line (1 = next) and Unix times, where known."""
+    """What a waiting or running job may expect: its place in line (1 = next) and Unix times, where known.
+
+    `samples` finished jobs of its kind were looked at; `basis`: whether their durations tell, its progress, or both.
+    """
 
     position: int | None = None
-    start_at: float | None = None
-    finish_at: float | None = None
+    start: Span | None = None
+    finish: Span | None = None
+    samples: int = 0
+    basis: Basis | None = None
+
+
+def estimate_wire(outlook: Outlook) -> dict[str, Any] | None:
+    """Return the wire form of the ranges in which a job probably starts and finishes; None where nothing is known."""
+    if outlook.start is None and outlook.finish is None:
+        return None
+    return {
+        "start": _range(outlook.start),
+        "finish": _range(outlook.finish),
+        "samples": outlook.samples,
+        "basis": outlook.basis,
+    }
+
+
+def _range(span: Span | None) -> dict[str, Any] | None:
+    return None if span is None else {"earliest": rfc3339(span.earliest), "latest": rfc3339(span.latest)}
 
 
 def job_wire(job: Job, *, root: str, epoch: str, outlook: Outlook | None = None) -> dict[str, Any]:
     """Return the wire form of a job; its links respect the application's `root` path."""
-    outlook, ties = outlook or Outlook(), job.ties or _NO_TIES
-    finish = outlook.finish_at
-    if finish is None and job.progress is not None and job.state is State.RUNNING:
+    known, ties = outlook or Outlook(), job.ties or _NO_TIES
+    start = None if known.start is None else known.start.median
+    finish = None if known.finish is None else known.finish.median
+    if outlook is None and job.progress is not None and job.state is State.RUNNING:
+        # An event tells what was: the newest rate must do.
         eta = job.progress.eta_seconds
         finish = None if eta is None else job.progress.updated_at + eta
     return {
@@ -167,9 +191,10 @@ def job_wire(job: Job, *, root: str, epoch: str, outlook: Outlook | None = None)
         "finished_at": rfc3339(job.finished_at),
         "expires_at": rfc3339(job.expires_at),
         "progress": progress_wire(job.progress),
-        "position": outlook.position,
-        "estimated_start_at": rfc3339(outlook.start_at),
+        "position": known.position,
+        "estimated_start_at": rfc3339(start),
         "estimated_finish_at": rfc3339(finish),
+        "estimate": estimate_wire(known),
         "error": job.error,
         "stalled": job.progress is not None and job.progress.stalled,
         "cancellation": cancellation_wire(job.cancellation),

@@ -175,6 +175,9 @@ class Hub:
         self._purged: deque[str] = deque(maxlen=ROOM)
         self.closed = False
         self.losses = Losses()
+        #: Told of every event, and at each tick of the newest progress of each job that has moved.
+        self.noted: Callable[[Event], None] = lambda _: None
+        self.ticked: Callable[[Job, Progress], None] = lambda _job, _progress: None
 
     @property
     def readers(self) -> int:
@@ -212,6 +215,7 @@ class Hub:
             self._latest.pop(job.id, None)
             self._dirty.discard(job.id)
             self._args.pop(job.id, None)
+        self.noted(event)
         size = _size(event)
         for mailbox in self._by_job.get(job.id, ()):
             mailbox.put(event, size)
@@ -270,6 +274,7 @@ class Hub:
         for job_id in dirty:
             if job_id in self._seqs:
                 job, progress = self._latest[job_id]
+                self.ticked(job, progress)
                 for mailbox in self._by_job.get(job_id, ()):
                     mailbox.advance(job, progress)
                 for mailbox in self._all:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from jalebi.errors import JobActive, JobFinished
+from jalebi.estimates import Span
 
 
 class State(StrEnum):
@@ -60,6 +61,7 @@ class Progress:
     rate: float | None = None
     updated_at: float = 0.0
     stalled: bool = False  # no report for many times the usual interval
+    left: Span | None = None  # seconds that the job still takes, as far as is known when it is shown; never stored
 
     @property
     def fraction(self) -> float | None:

@@ -9,14 +9,17 @@ from sqlalchemy import Connection
 
 from jalebi.background import log
 from jalebi.errors import Draining, NotFound, UnknownKind, ValidationFailed
+from jalebi.estimates import Span
 from jalebi.events import Outlook
 from jalebi.files import Files
+from jalebi.forecast import Forecast
 from jalebi.hub import Hub
 from jalebi.ids import new_id
 from jalebi.jobs import ACTIVE, Job, Outcome, Progress, State, Ties, Webhook, backoff, failure
 from jalebi.kinds import Kind, Kinds
 from jalebi.settings import Settings
 from jalebi.store import Store, reads, search
+from jalebi.store.ahead import Ahead
 from jalebi.store.attempts import Claim
 from jalebi.store.ties import NewBatch
 from jalebi.store.verbs import Keyed, Submitted, gone, key_reused
@@ -78,6 +81,7 @@ class Queue:
         self.kinds = kinds
         self.settings = settings
         self.files = files
+        self.forecast = Forecast(kinds, store, hub, settings.concurrency)
         self.draining = False
         #: Set by the runner: told at once of a cancellation of what may be running here.
         self.interrupt: Callable[[Job], None] = lambda _: None
@@ -205,27 +209,29 @@ class Queue:
     async def get_with_outlook(self, job_id: str) -> tuple[Job, Outlook]:
         """Return a job with what it may expect. Raises NotFound."""
 
-        def query(connection: Connection) -> tuple[Job, Outlook] | None:
+        def query(connection: Connection) -> tuple[Job, Ahead] | None:
             job = reads.job(connection, job_id)
-            return None if job is None else (job, self._outlooks(connection, [job])[0])
+            return None if job is None else (job, self.forecast.look(connection, [job]))
 
         found = await self.store.read(query)
         if found is None:
             raise gone(job_id)
-        return self.live(found[0]), found[1]
+        [outlook] = self.forecast.outlooks([found[0]], found[1])
+        return self.live(found[0]), outlook
 
     async def page(
         self, wanted: reads.Filter, *, limit: int, before: str | None = None
     ) -> tuple[list[tuple[Job, Outlook]], str | None]:
         """Return a page of jobs, newest first, and the id to go on from, or None on the last page."""
 
-        def query(connection: Connection) -> list[tuple[Job, Outlook]]:
+        def query(connection: Connection) -> tuple[list[Job], bool, Ahead]:
             found = search.find(connection, wanted, limit=limit + 1, before=before).jobs
-            return list(zip(found, self._outlooks(connection, found), strict=True))
+            return found[:limit], len(found) > limit, self.forecast.look(connection, found[:limit])
 
-        found = await self.store.read(query)
-        page = [(self.live(job), outlook) for job, outlook in found[:limit]]
-        return page, page[-1][0].id if len(found) > limit else None
+        found, more, ahead = await self.store.read(query)
+        outlooks = self.forecast.outlooks(found, ahead)
+        page = [(self.live(job), outlook) for job, outlook in zip(found, outlooks, strict=True)]
+        return page, page[-1][0].id if more else None
 
     async def result(self, job_id: str) -> str | None:
         """Return a completed job's result as JSON text."""
@@ -239,10 +245,14 @@ class Queue:
         return found
 
     def live(self, job: Job) -> Job:
-        """Return the job with the progress that is newer than the database's."""
-        if job.state in ACTIVE and (progress := self.hub.progress(job.id)) is not None:
-            return replace(job, progress=progress)
-        return job
+        """Return the job with the progress that is newer than the database's, and with how long it still takes."""
+        if job.state not in ACTIVE:
+            return job
+        progress = self.hub.progress(job.id) or job.progress
+        if progress is None:
+            return job
+        rest = self.forecast.left(job)
+        return replace(job, progress=replace(progress, left=None if rest is None else Span.of(rest.spread)))
 
     # Workers' side
 
@@ -323,22 +333,3 @@ class Queue:
                 detail = "There is no such upload; hand the file in with POST /v1/uploads first."
                 raise ValidationFailed([{"pointer": f"/args/{name}", "detail": detail}])
             await self.files.give_upload(str(upload_id), job.id)
-
-    def _outlooks(self, connection: Connection, jobs: Sequence[Job]) -> Sequence[Outlook]:
-        """Return what each job may expect, from its place in line and how long its kind took lately."""
-        places = reads.positions(connection, [job.id for job in jobs if job.state is State.QUEUED])
-        typical: dict[str, float | None] = {}
-        for job in jobs:
-            if job.id in places and job.kind not in typical:
-                took = reads.durations(connection, job.kind)
-                typical[job.kind] = took[len(took) // 2] if took else None
-        now = self.store.clock()
-        outlooks = []
-        for job in jobs:
-            place, seconds = places.get(job.id), typical.get(job.kind)
-            if place is None or seconds is None:
-                outlooks.append(Outlook(position=place))
-            else:
-                start = now + (place - 1) * seconds / self.settings.concurrency
-                outlooks.append(Outlook(place, start, start + seconds))
-        return outlooks

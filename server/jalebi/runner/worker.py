@@ -56,6 +56,8 @@ class Worker:
         queue = self.queue
         queue.interrupt, queue.renew = self._interrupt, self._renew
         queue.workers = 1
+        queue.forecast.open = lambda: not self.draining
+        queue.forecast.ready = lambda: self._rates.caps(time.monotonic())
         async with AsyncExitStack() as rooms:
             rooms.push_async_callback(self._children.close)
             rooms.enter_context(Watchdog(queue.settings.block_warning, self._blame))
@@ -72,6 +74,7 @@ class Worker:
             finally:
                 await self.drain(0.0)
                 queue.workers = 0
+                queue.forecast.open, queue.forecast.ready = lambda: False, dict
                 queue.interrupt, queue.renew = lambda _: None, nothing_runs
 
     async def drain(self, grace: float) -> None:

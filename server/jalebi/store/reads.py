@@ -30,6 +30,12 @@ JOB: Final = [job_t.c[name] for name in JOB_COLUMNS]
 _JOB_BY_ID: Final = select(*JOB)
 EVENT: Final = [event_t.c[name] for name in ("number", "seq", "type", "at", "line", "body")]
 _QUEUED: Final[ColumnElement[bool]] = job_t.c.state == literal_column("'queued'")
+#: The jobs of a queue's line, and the ranges of it that are counted.
+_LINE: Final = "SELECT count(*) FROM job WHERE queue = ? AND state = 'queued'"
+_ABOVE: Final = "priority > ?"
+_BETWEEN: Final = "priority < ? AND priority > ?"
+_FROM: Final = "priority = ? AND id >= ?"
+_WITHIN: Final = "priority = ? AND id >= ? AND id < ?"
 #: How many finished jobs of a kind tell how long the next one takes.
 SAMPLE: Final = 200
 
@@ -231,42 +237,41 @@ def positions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
         query.order_by(job_t.c.queue, job_t.c.priority.desc(), job_t.c.id)
     ):
         if last is None or last[0] != queue:
-            place = 1 + sum(
-                _queued(connection, queue, *ahead)
-                for ahead in ([job_t.c.priority > priority], [job_t.c.priority == priority, job_t.c.id < job_id])
-            )
+            place = 1
+            ranges = [(_ABOVE, (priority,)), (_WITHIN, (priority, "", job_id))]
         elif last[1] == priority:
-            between = [job_t.c.priority == priority, job_t.c.id >= last[2], job_t.c.id < job_id]
-            place += _queued(connection, queue, *between)
+            ranges = [(_WITHIN, (priority, last[2], job_id))]
         else:
-            place += sum(
-                _queued(connection, queue, *between)
-                for between in (
-                    [job_t.c.priority == last[1], job_t.c.id >= last[2]],
-                    [job_t.c.priority < last[1], job_t.c.priority > priority],
-                    [job_t.c.priority == priority, job_t.c.id < job_id],
-                )
-            )
+            ranges = [(_FROM, (last[1], last[2])), (_BETWEEN, (last[1], priority)), (_WITHIN, (priority, "", job_id))]
+        place += sum(_queued(connection, where, queue, *values) for where, values in ranges)
         places[job_id] = place
         last = (queue, priority, job_id)
     return places
 
 
-def _queued(connection: Connection, queue: str, *where: ColumnElement[bool]) -> int:
-    """Count a range of the index of a queue's line."""
-    return connection.execute(select(func.count()).where(job_t.c.queue == queue, _QUEUED, *where)).scalar_one()
+def _queued(connection: Connection, where: str, *values: Any) -> int:
+    """Count a range of the index of a queue's line; as text, for a page asks for hundreds."""
+    found = connection.exec_driver_sql(f"{_LINE} AND {where}", values).scalar_one()
+    return int(found)
 
 
-def durations(connection: Connection, kind: str) -> list[float]:
-    """Return how long the last completed jobs of a kind took, in seconds, shortest first."""
+def durations(connection: Connection, kind: str) -> list[tuple[str, float]]:
+    """Return the last completed jobs of a kind, oldest first: the id of each, and how many seconds it took."""
     completed: ColumnElement[bool] = literal_column("job.state = 'completed'")  # as the index has it
     query = (
-        select(job_t.c.finished_at - job_t.c.started_at)
+        select(job_t.c.id, job_t.c.finished_at - job_t.c.started_at)
         .where(job_t.c.kind == kind, completed, job_t.c.started_at.is_not(None))
         .order_by(job_t.c.id.desc())
         .limit(SAMPLE)
     )
-    return sorted(max(0.0, value) for (value,) in connection.execute(query))
+    return [(job_id, max(0.0, seconds)) for job_id, seconds in connection.execute(query)][::-1]
+
+
+def active(connection: Connection) -> list[Job]:
+    """Return all jobs of which an attempt runs."""
+    return [
+        from_row(row) for row in connection.execute(select(*JOB).where(job_t.c.state.in_(["running", "cancelling"])))
+    ]
 
 
 def longest_running(connection: Connection, *, limit: int, queue: str | None = None) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -12,7 +13,7 @@ from starlette.routing import Match, Route
 from jalebi.background import log
 from jalebi.errors import InternalError, MethodNotAllowed, NotFound, Problem, StorageError
 from jalebi.events import Outlook, encode, job_wire
-from jalebi.jobs import Job, State
+from jalebi.jobs import ACTIVE, Job
 from jalebi.web.rooms import rooms_of, root_of
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -28,10 +29,23 @@ def wire(connection: HTTPConnection, job: Job, outlook: Outlook | None = None) -
     return job_wire(job, root=root_of(connection), epoch=rooms_of(connection).store.epoch, outlook=outlook)
 
 
-def retry_after(job: Job) -> str:
-    """Return in how many seconds it is worth asking again: from 1 to 30."""
-    eta = job.progress.eta_seconds if job.progress is not None and job.state is State.RUNNING else None
-    return str(max(1, min(30, round(eta / 2)))) if eta is not None else "1"
+def retry_after(connection: HTTPConnection, job: Job, outlook: Outlook | None = None) -> str:
+    """Return in how many seconds it is worth asking again (RFC 9110, 10.2.3): a whole number from 1 to 30.
+
+    That is half of the time that the job probably still takes, so that few questions find its end soon. Where that is
+    not known it is a tenth of its age: what has gone on for long goes on for a while.
+    """
+    rooms = rooms_of(connection)
+    now = rooms.store.clock()
+    if outlook is not None and outlook.finish is not None:
+        wait = (outlook.finish.median - now) / 2
+    elif outlook is None and (rest := rooms.queue.forecast.rest(job)) is not None:
+        wait = rest / 2
+    else:
+        wait = (now - (job.started_at if job.state in ACTIVE and job.started_at else job.created_at)) / 10
+    if job.run_at is not None:  # there is nothing to see before
+        wait = max(wait, job.run_at - now)
+    return str(max(1, min(30, ceil(wait))))
 
 
 def status_link(connection: HTTPConnection, job: Job) -> str:

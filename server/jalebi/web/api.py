@@ -13,9 +13,9 @@ from jalebi.errors import (
     NotFound,
     ValidationFailed,
 )
+from jalebi.estimates import quantile
 from jalebi.events import Outlook
 from jalebi.jobs import Job, State
-from jalebi.store import reads
 from jalebi.web.answers import NO_STORE, json_answer, retry_after, status_link, wire
 from jalebi.web.bodies import (
     MATCHES,
@@ -71,7 +71,7 @@ def accepted(request: Request, job: Job, *, replayed: bool = False, waited: int 
     headers = {"Location": status_link(request, job), **applied(waited)}
     over = waited > 0 and job.terminal
     if not over:
-        headers["Retry-After"] = retry_after(job)
+        headers["Retry-After"] = retry_after(request, job)
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return json_answer(wire(request, job), 200 if over else 202, headers)
@@ -138,7 +138,7 @@ async def status(request: Request) -> Response:
         return json_answer(wire(request, found, outlook), 303, headers)
     tag = etag(found, outlook)
     if not found.terminal:
-        headers["Retry-After"] = retry_after(found)
+        headers["Retry-After"] = retry_after(request, found, outlook)
     if known(request, tag):
         return not_modified(tag, headers)
     return json_answer(wire(request, found, outlook), 200, {**REVALIDATE, "ETag": tag, **headers})
@@ -159,7 +159,7 @@ async def result(request: Request) -> Response:
             raise JobCancelledProblem("The job was cancelled, so it has no result.", job_id=found.id)
         case _:
             raise JobNotFinished(
-                f"The job is {found.state}.", headers={"Retry-After": retry_after(found)}, state=found.state
+                f"The job is {found.state}.", headers={"Retry-After": retry_after(request, found)}, state=found.state
             )
 
 
@@ -185,7 +185,7 @@ async def delete(request: Request) -> Response:
 
 async def kinds(request: Request) -> Response:
     """`GET /v1/kinds`: every kind with its options and the JSON Schema of its args."""
-    return json_answer({"kinds": [await _kind(request, kind.name) for kind in rooms_of(request).kinds.all()]})
+    return json_answer({"kinds": await _kinds(request, [kind.name for kind in rooms_of(request).kinds.all()])})
 
 
 async def kind(request: Request) -> Response:
@@ -193,22 +193,24 @@ async def kind(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in rooms_of(request).kinds:
         raise NotFound(f"There is no kind {name!r}.")
-    return json_answer(await _kind(request, name))
+    [found] = await _kinds(request, [name])
+    return json_answer(found)
 
 
-async def _kind(request: Request, name: str) -> dict[str, object]:
+async def _kinds(request: Request, names: list[str]) -> list[dict[str, object]]:
     rooms = rooms_of(request)
-    found = rooms.kinds.named(name)
-    took = await rooms.store.read(lambda connection: reads.durations(connection, name))
-    return {
-        "name": found.name,
-        "description": found.description,
-        "options": found.options,
-        "args_schema": found.args_schema,
-        "duration": {"p50": quantile(took, 0.50), "p95": quantile(took, 0.95)},
-    }
+    took = await rooms.queue.forecast.durations(names)
+    return [
+        {
+            "name": found.name,
+            "description": found.description,
+            "options": found.options,
+            "args_schema": found.args_schema,
+            "duration": {f"p{share}": _rounded(quantile(took[found.name], share / 100)) for share in (50, 95)},
+        }
+        for found in map(rooms.kinds.named, names)
+    ]
 
 
-def quantile(ordered: list[float], share: float) -> float | None:
-    """Return the value below which that share of the ordered values lies, in seconds; None of nothing."""
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3) if ordered else None
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -71,7 +72,8 @@ def _wire(request: Request, found: Batch, running: float) -> dict[str, Any]:
 async def batch(request: Request) -> Response:
     """`GET /v1/batches/{id}`: how it stands; ETag, 304 and `Prefer: wait=N` as for a job."""
     rooms, batch_id, seconds = rooms_of(request), request.path_params["id"], preferred_wait(request)
-    shown = _wire(request, *await rooms.batches.get(batch_id))
+    found, running = await rooms.batches.get(batch_id)
+    shown = _wire(request, found, running)
     tag, conditional = tag_of(shown), "if-none-match" in request.headers
     if seconds and (known(request, tag) if conditional else shown["state"] not in _OVER):
 
@@ -80,14 +82,24 @@ async def batch(request: Request) -> Response:
 
         with suppress(Gone):  # nobody reads the answer
             await until_news(request, rooms, Filter(batches=(batch_id,)).wants, seconds, changed)
-        shown = _wire(request, *await rooms.batches.get(batch_id))
+        found, running = await rooms.batches.get(batch_id)
+        shown = _wire(request, found, running)
         tag = tag_of(shown)
     if known(request, tag):
         return not_modified(tag, applied(seconds))
     headers = {**REVALIDATE, "ETag": tag, **applied(seconds)}
     if shown["state"] not in _OVER:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = _retry_after(found, running, rooms.store.clock())
     return json_answer(shown, 200, headers)
+
+
+def _retry_after(found: Batch, running: float, now: float) -> str:
+    """Return in how many seconds it is worth asking again: half of what is left at the pace so far, from 1 to 30."""
+    total = sum(found.counts.values())
+    done = sum(n for state, n in found.counts.items() if state in _OVER) + running
+    age = now - found.created_at
+    left = age * (total - done) / done if done else age / 5
+    return str(max(1, min(30, ceil(left / 2))))
 
 
 _OVER = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})

@@ -39,6 +39,7 @@ class Whole:
     attempts: list[Attempt]
     deliveries: list[Delivery]
     known: bool  # whether its kind has a page
+    expected: str  # when it will start or be done, where that is known
 
     @property
     def waiting(self) -> bool:
@@ -67,9 +68,10 @@ async def whole(rooms: Rooms, job_id: str) -> Whole:
         return history, moves(connection, job, most=MOVES_SHOWN), reads.files(connection, job_id), result
 
     history, moved, files, result = await rooms.store.read(query)
-    tries = attempts(job, moved, rooms.store.clock())
+    now = rooms.store.clock()
+    tries, expected = attempts(job, moved, now), words.expected(job, outlook, now)
     told = await rooms.webhooks.history(job_id) if job.ties is not None and job.ties.webhook is not None else []
-    return Whole(job, outlook, history, files, result, tries, told, known=job.kind in rooms.kinds)
+    return Whole(job, outlook, history, files, result, tries, told, known=job.kind in rooms.kinds, expected=expected)
 
 
 async def job(request: Request) -> Response:

@@ -1,14 +1,13 @@
 """The pages of kinds: all of them, and each with the form that submits a job of it."""
 
 import json
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
 from jalebi.errors import NotFound
+from jalebi.estimates import quantile
 from jalebi.ids import new_id
 from jalebi.kinds import Kind
 from jalebi.store import reads
@@ -22,23 +21,16 @@ async def kinds(request: Request) -> Response:
     rooms = rooms_of(request)
     found = rooms.kinds.all()
 
-    def query(connection: Connection) -> tuple[dict[str, float | None], dict[str, dict[str, int]]]:
-        took = {kind.name: typical(reads.durations(connection, kind.name)) for kind in found}
-        return took, reads.kind_counts(connection)
-
-    took, counts = await rooms.store.read(query)
+    took = await rooms.queue.forecast.durations([kind.name for kind in found])
+    counts = await rooms.store.read(reads.kind_counts)
     shown = {name: _shown(states) for name, states in counts.items()}
-    return page(request, "kinds.html", kinds=found, typical=took, counts=shown)
+    typical = {name: quantile(durations, 0.5) for name, durations in took.items()}
+    return page(request, "kinds.html", kinds=found, typical=typical, counts=shown)
 
 
 def _shown(states: dict[str, int]) -> dict[str, int]:
     """Return how many jobs are where, without what there is none of."""
     return {state: n for state, n in contents.grouped(states).items() if n and state not in {"", "all"}}
-
-
-def typical(durations: list[float]) -> float | None:
-    """Return the middle of some durations."""
-    return durations[len(durations) // 2] if durations else None
 
 
 async def kind(request: Request) -> Response:
@@ -88,7 +80,7 @@ async def kind_page(
     request: Request, found: Kind, form: forms.Form, *, key: str, status: int = 200, note: str = ""
 ) -> Response:
     """Return a kind's page with its form. `key` is the form's own: sent twice, it makes one job."""
-    took = await rooms_of(request).store.read(partial(reads.durations, kind=found.name))
+    took = await rooms_of(request).queue.forecast.durations([found.name])
     return page(
         request,
         "kind.html",
@@ -97,7 +89,7 @@ async def kind_page(
         key=key,
         form=form,
         labels=forms.option_labels(form.names),
-        typical=typical(took),
+        typical=quantile(took[found.name], 0.5),
         note=note,
         option=forms.option,
         mode=forms.MODE,

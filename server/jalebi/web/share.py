@@ -139,7 +139,7 @@ def seen(job: Job, outlook: Outlook | None = None) -> dict[str, Any]:
         "finished_at": rfc3339(job.finished_at),
         "progress": progress_wire(job.progress),
         "position": None if outlook is None else outlook.position,
-        "estimated_finish_at": None if outlook is None else rfc3339(outlook.finish_at),
+        "estimated_finish_at": None if outlook is None or outlook.finish is None else rfc3339(outlook.finish.median),
         "error": None if message is None else {"message": str(message)},
     }
 

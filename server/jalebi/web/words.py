@@ -3,8 +3,10 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil, floor, inf
 from typing import Any, Final, Literal
 
+from jalebi.events import Outlook
 from jalebi.jobs import Job, Progress, State
 
 #: An icon and the folder of templates for each state.
@@ -30,6 +32,8 @@ FOLDERS: Final = {
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
+#: The units of a range: the seconds of each, and how many of them are still said in it.
+_RANGES: Final = ((1.0, "s", 100.0), (60.0, "min", 100.0), (3600.0, "h", 48.0), (86400.0, "d", inf))
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 #: Args longer than this are not read for a summary.
 _READABLE: Final = 4000
@@ -101,7 +105,7 @@ def reached(job: Job) -> str:
 
 
 def note(progress: Progress | None, *, short: bool = False) -> str:
-    """Return what is known of a running attempt: its step, how much is done, how fast, and what is left."""
+    """Return what is known of a running attempt: its step, how much is done and how fast; short, what is left."""
     if progress is None:
         return ""
     unit = f" {progress.unit}" if progress.unit else ""
@@ -112,14 +116,39 @@ def note(progress: Progress | None, *, short: bool = False) -> str:
         return " · ".join(part for part in parts if part)
     if not short and progress.rate:
         parts.append(f"{number(round(progress.rate, 1))}{unit or ' steps'}/s")
-    if progress.eta_seconds is not None and progress.done != progress.total:
-        parts.append(f"{seconds(progress.eta_seconds)} left")
+    if short and progress.left is not None and progress.done != progress.total:
+        parts.append(f"{between(progress.left.earliest, progress.left.latest)} left")
     return " · ".join(part for part in parts if part)
 
 
 def plain(text: str) -> str:
     """Return a text without what steers a terminal, or its direction: each such character as a question mark."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def between(low: float, high: float) -> str:
+    """Return a range of seconds in round numbers, the lower end rounded down and the upper one up."""
+    if high <= 2.0:
+        return "a moment"
+    size, unit = next((size, unit) for size, unit, most in _RANGES if high <= most * size)
+    step = 1 if high <= 10 * size else 5 if high <= 60 * size else 10
+    first, last = floor(low / size / step) * step, ceil(high / size / step) * step
+    if first == last:
+        return f"about {last} {unit}"
+    return f"about {first} to {last} {unit}" if first > 0 else f"under {last} {unit}"
+
+
+def expected(job: Job, outlook: Outlook, now: float) -> str:
+    """Return when a job in line starts, as the rest of a sentence, or when one that runs is done; "" where unknown."""
+    start, finish = (
+        None if span is None else between(max(0.0, span.earliest - now), max(0.0, span.latest - now))
+        for span in (outlook.start, outlook.finish)
+    )
+    if job.state is State.RUNNING:
+        return "" if finish is None else f"Done in {finish}."
+    if job.state is not State.QUEUED or start is None:
+        return ""
+    return f", starts in {start}" + ("" if finish is None else f", done in {finish}")
 
 
 def stalled(job: Job) -> bool:

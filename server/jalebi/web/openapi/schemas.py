@@ -1,9 +1,10 @@
 """The shapes of what goes over the wire, as JSON Schema (2020-12) components."""
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
+from jalebi.estimates import Basis
 from jalebi.events import TYPES
 from jalebi.jobs import State
 from jalebi.web.bodies import BatchSubmission, Cancellation, Submission
@@ -92,6 +93,7 @@ _BATCH_LINKS = ("self", "events", "results", "cancel", "jobs", "html")
 _LOG = record("A line of a job's log.", line=WHOLE, level=TEXT, message=TEXT, optional={"dropped": BOOL})
 _FILE = record("A file as it was attached.", name=TEXT, size=WHOLE, media_type=TEXT)
 _RATE = record("How jobs ended lately.", finished_per_second=NUMBER, failure_ratio=NUMBER)
+_RANGE = record("Two times.", earliest=TIME, latest=TIME)
 _FAULT = record("One fault.", pointer=about(TEXT, "RFC 6901, into the body"), detail=TEXT, optional={"parameter": TEXT})
 
 SCHEMAS: Final[dict[str, Schema]] = {
@@ -117,8 +119,9 @@ SCHEMAS: Final[dict[str, Schema]] = {
         expires_at=maybe(TIME),
         progress=maybe(ref("Progress")),
         position=about(maybe(WHOLE), "The place in line; 1 is next"),
-        estimated_start_at=maybe(TIME),
-        estimated_finish_at=maybe(TIME),
+        estimated_start_at=about(maybe(TIME), "Where that can be said: as likely sooner as later"),
+        estimated_finish_at=about(maybe(TIME), "Where that can be said: as likely sooner as later"),
+        estimate=maybe(ref("Estimate")),
         error=maybe(ref("Error")),
         stalled=about(BOOL, "Whether its progress has stopped for many times the usual interval"),
         cancellation=maybe(ref("Receipts")),
@@ -127,6 +130,16 @@ SCHEMAS: Final[dict[str, Schema]] = {
         after_failure={"enum": ["cancel", "run"], "description": "What becomes of it where one of them does not"},
         webhook=maybe(record("Who is told of its end.", url=TEXT, events=each(TEXT))),
         links=record("Where to go from here.", **dict.fromkeys(_LINKS, LINK)),
+    ),
+    "Estimate": record(
+        "In which times a waiting or running job probably starts and finishes: 8 of 10 do.",
+        start=about(maybe(_RANGE), "Null once it has started, and where nothing can be said"),
+        finish=about(maybe(_RANGE), "Null where nothing can be said: too few jobs of its kind have completed"),
+        samples=about(WHOLE, "How many completed jobs of its kind were looked at"),
+        basis=about(
+            {"type": "string", "enum": list(get_args(Basis))},
+            "What tells: durations of its kind, its progress, or both",
+        ),
     ),
     "Batch": record(
         "Jobs that were submitted together.",

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -97,16 +96,15 @@ class View:
         found = []
         for news in self.progress.values():
             # The page may have been rendered since the news came: a bar must not go back to them.
-            newest = self.rooms.hub.progress(news.job.id)
-            if newest is not None:
-                found.append(self.advance(replace(news, progress=newest)))
+            if self.rooms.hub.progress(news.job.id) is not None:
+                found.append(self.advance(news))
         self.progress.clear()
         return found
 
     def advance(self, news: Advance) -> list[Any]:
         """Return what one bar is to show."""
-        job = replace(news.job, progress=news.progress)
-        note = words.note(news.progress, short=self.short)
+        job = self.rooms.queue.live(news.job)
+        note = words.note(job.progress, short=self.short)
         return [job.id, news.seq, words.percent(job), words.reached(job), note, words.stalled(job)]
 
     def every(self, seconds: float) -> bool:

@@ -12,6 +12,7 @@ from jalebi.events import Event
 from jalebi.hub import Advance, Mailbox
 from jalebi.jobs import WAITING, Job, State
 from jalebi.store import logs, reads
+from jalebi.store.ahead import Ahead
 from jalebi.store.deliveries import Delivery
 from jalebi.web import job_page, log_page, words
 from jalebi.web.templating import patch, render
@@ -23,6 +24,8 @@ PLACE_EVERY: Final = 2.0
 RECEIPTS_EVERY: Final = 0.5
 #: Seconds between two looks at how far the messages of a webhook are, for the same reason.
 DELIVERIES_EVERY: Final = 1.0
+#: Seconds between two looks at when the job will start or be done.
+EXPECT_EVERY: Final = 2.0
 #: Log lines sent at once; of more, only the newest.
 LINES: Final = 200
 
@@ -45,7 +48,9 @@ class JobView(View):
         self._place: int | None = None
         self._placed = (0.0, -1)
         self._asked = 0.0
-        self._told: list[tuple[str, str, int]] = []  # the messages of its webhook, as the page shows them
+        self._messages: list[tuple[str, str, int]] = []  # of its webhook, as the page shows them
+        self._expected: str | None = None
+        self._told = 0.0
         self._stalled = False
 
     def mailbox(self) -> AbstractContextManager[Mailbox]:
@@ -120,9 +125,12 @@ class JobView(View):
             except NotFound:
                 return html
             self._job, self._version, self._place = found.job, found.job.seq, found.outlook.position
+            self._expected = found.expected
             self._stalled = words.stalled(found.job)
-            self._told = _marks(found.deliveries)
+            self._messages = _marks(found.deliveries)
             html += patch("job/_all.html", self.root, whole=found)
+        elif await self._expects():
+            html += patch("job/_expected.html", self.root, alone=True, whole={"expected": self._expected})
         return html
 
     def _new_lines(self) -> str:
@@ -139,6 +147,23 @@ class JobView(View):
         if lines:
             self._line = lines[-1].line
         return render("job/_more_lines.html", self.root, lines=log_page.shown(lines), gap=left, others=others)
+
+    async def _expects(self) -> bool:
+        """Whether it is time to say anew when the job will start or be done."""
+        now = asyncio.get_running_loop().time()
+        if self._job is None or self._job.state not in {State.QUEUED, State.RUNNING} or now - self._told < EXPECT_EVERY:
+            return False
+        self._told = now
+        queue, job = self.rooms.queue, self._job
+        if job.state is State.RUNNING:  # which needs no look into the store
+            [outlook] = queue.forecast.outlooks([job], Ahead())
+        else:
+            try:
+                job, outlook = await queue.get_with_outlook(self._id)
+            except NotFound:
+                return False
+        before, self._expected = self._expected, words.expected(job, outlook, self.rooms.store.clock())
+        return before != self._expected
 
     async def _moved_up(self) -> bool:
         """Whether a waiting job has another place in line than the page shows."""
@@ -166,7 +191,7 @@ class JobView(View):
         if not self._is_told_of() or now - self._asked < DELIVERIES_EVERY:
             return False
         self._asked = now
-        return _marks(await self.rooms.webhooks.history(self._id)) != self._told
+        return _marks(await self.rooms.webhooks.history(self._id)) != self._messages
 
     async def _got_receipts(self) -> bool:
         """Whether a cancellation is further than the page shows; whoever runs the job has told the store only."""
