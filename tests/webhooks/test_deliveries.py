@@ -182,7 +182,7 @@ async def test_a_host_that_fails_again_and_again_is_left_alone_and_tried_by_one(
     telling: Live, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hosts, "REST", 3600.0)
-    receiver.answers = [status(500)] * hosts.FAILURES
+    receiver.answers.extend([status(500)] * 200)
     jobs = [await telling.submit("echo", webhook={"url": receiver.url}) for _ in range(20)]
     for job in jobs:
         await telling.until(job["id"], "completed")
@@ -195,7 +195,7 @@ async def test_a_host_that_fails_again_and_again_is_left_alone_and_tried_by_one(
     await telling.until(late["id"], "completed")
     found = [(await telling.client.get(f"/v1/jobs/{job['id']}/webhooks")).json()["deliveries"][0] for job in jobs]
     assert sum(len(one["tries"]) for one in found) <= hosts.FAILURES + deliveries.MOST_TO_ONE
-    assert {one["state"] for one in found} <= {"pending", "delivered"}
+    assert {one["state"] for one in found} == {"pending"}
 
 
 async def client_of(deadline: float, url: str) -> Any:
