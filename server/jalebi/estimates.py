@@ -23,6 +23,8 @@ RECENT: Final = 100
 MARKS: Final = tuple(step / 50 for step in range(1, 51))
 #: How much of a bar must be done before it says something by itself.
 _BEGUN: Final = 0.02
+#: Seconds in which a bar may be anywhere: positions come about as often.
+_TICK: Final = 0.2
 #: The least that anything is believed to spread, as a standard deviation of the logarithm.
 _EXACT: Final = 0.05
 _SOON: Final = 1e-3  # seconds
@@ -166,13 +168,13 @@ def _learned(shapes: Sequence[Shape], bar: Bar) -> list[Spread]:
 
 def _told(bar: Bar) -> Spread | None:
     """Return what a bar says by itself: by the average so far and by the newest rate, wide while little is done."""
-    if not _BEGUN <= bar.fraction < 1.0 or bar.elapsed <= 0.0 or bar.stalled:
+    if not _BEGUN <= bar.fraction < 1.0 or bar.elapsed < _TICK or bar.stalled:
         return None
     rests = [max(bar.elapsed * (1.0 - bar.fraction) / bar.fraction, _SOON)]
     if bar.rest is not None:
         rests.append(max(bar.rest, _SOON))
     middle = exp(fmean(map(log, rests)))
-    doubt = 0.25 + 0.75 * (1.0 - bar.fraction) + abs(log(rests[0] / rests[-1])) / 2
+    doubt = 0.25 + 0.75 * (1.0 - bar.fraction) + _TICK / bar.elapsed + abs(log(rests[0] / rests[-1])) / 2
     # A bar that has been silent for longer than it had to go is late by more than nothing.
     middle = max(middle - bar.silent, (1.0 - bar.fraction) * bar.silent, _SOON)
     return tuple(middle * exp(doubt * normal) for normal in NORMAL)
