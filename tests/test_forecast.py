@@ -188,6 +188,18 @@ async def test_the_histories_of_what_runs_are_there_before_anybody_asks(tmp_path
         assert not queue.forecast.histories.lacks("hold")
 
 
+async def test_one_that_takes_longer_than_all_before_it_does_not_hide_when_the_next_one_starts(shop: Jalebi) -> None:
+    first, second = await busy(shop, 2)
+    queue = await queue_of(shop)
+    store, real = queue.store, queue.store.clock
+    store.clock = lambda: real() + 150.0  # by now both should be over
+    waiting = await shop.submit("echo")
+    assert await seen(shop, first) == await seen(shop, second) == Outlook()
+    found = (await seen(shop, waiting)).start
+    assert found is not None
+    assert store.clock() <= found.earliest < found.median < found.latest < store.clock() + 200.0
+
+
 async def test_a_line_of_own_jobs_is_nothing_to_wait_for(shop: Jalebi) -> None:
     rooms = await shop.open()
     rooms.queue.forecast.histories.running["own"] = a_job(State.RUNNING, id="own", kind="jalebi.bulk", started_at=0.0)

@@ -204,6 +204,14 @@ def passed(spread: Spread, seconds: float) -> Spread:
     return tuple(max(0.0, value - seconds) for value in spread)
 
 
+def overdue(elapsed: float) -> Spread:
+    """Return what is left of a job that runs longer than all before it, for those who wait behind it.
+
+    Of such a job itself nothing is said. That it takes up to as long again is a bet, and a wide one.
+    """
+    return tuple(elapsed * level for level in LEVELS)
+
+
 def quantile(ordered: Sequence[float], share: float) -> float | None:
     """Return the value below which that share of the ordered values lies; None of nothing."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None

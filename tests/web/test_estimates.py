@@ -136,12 +136,12 @@ async def test_the_page_of_a_job_says_when_it_starts_and_is_done() -> None:
             " ".join((await live.client.get(job["links"]["html"], headers={"Accept": "text/html"})).text.split())
             for job in (held, waiting, unknown)
         ]
-        assert "Done in about " in pages[0]
+        assert "· done in about " in pages[0]
         assert "<b>1st in line</b> in queue default" in pages[1]
         assert ", starts in about " in pages[1]
         assert ", done in about " in pages[1]
         assert ", starts in about " in pages[2]
-        assert "one in about" not in pages[2]
+        assert "done in about" not in pages[2]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_nothing_is_said_of_what_is_unknown_or_has_no_line() -> None:
     )
     assert words.expected(queued, Outlook(3, start, None), 100.0) == ", starts in about 10 to 30 s"
     assert words.expected(queued, Outlook(3), 100.0) == ""
-    assert words.expected(running, Outlook(None, None, finish), 100.0) == "Done in about 50 to 70 s."
-    assert words.expected(running, Outlook(None, None, finish), 500.0) == "Done in a moment."
+    assert words.expected(running, Outlook(None, None, finish), 100.0) == "· done in about 50 to 70 s"
+    assert words.expected(running, Outlook(None, None, finish), 500.0) == "· done in a moment"
     assert words.expected(running, Outlook(), 100.0) == ""
     assert words.expected(a_job(State.SCHEDULED), Outlook(None, start, finish), 100.0) == ""
