@@ -114,7 +114,7 @@ def test_a_bar_whose_newest_rate_is_another_than_its_average_is_believed_less() 
 
 
 def test_a_bar_that_has_only_begun_is_full_or_stands_still_says_nothing_by_itself() -> None:
-    for bar in [Bar(0.001, 1.0), Bar(1.0, 10.0), Bar(0.5, 5.0, stalled=True), Bar(0.5, 0.0)]:
+    for bar in [Bar(0.001, 1.0), Bar(1.0, 10.0), Bar(0.5, 5.0, stalled=True), Bar(0.5, 0.0), Bar(0.5, 0.1)]:
         assert left([], [], 10.0, bar) is None
         found = left([20.0] * 10, [], 10.0, bar)
         assert found is not None

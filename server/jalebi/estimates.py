@@ -23,6 +23,8 @@ RECENT: Final = 100
 MARKS: Final = tuple(step / 50 for step in range(1, 51))
 #: How much of a bar must be done before it says something by itself.
 _BEGUN: Final = 0.02
+#: Seconds in which a bar may be anywhere: positions come about as often.
+_TICK: Final = 0.2
 #: The least that anything is believed to spread, as a standard deviation of the logarithm.
 _EXACT: Final = 0.05
 _SOON: Final = 1e-3  # seconds
@@ -166,13 +168,13 @@ def _learned(shapes: Sequence[Shape], bar: Bar) -> list[Spread]:
 
 def _told(bar: Bar) -> Spread | None:
     """Return what a bar says by itself: by the average so far and by the newest rate, wide while little is done."""
-    if not _BEGUN <= bar.fraction < 1.0 or bar.elapsed <= 0.0 or bar.stalled:
+    if not _BEGUN <= bar.fraction < 1.0 or bar.elapsed < _TICK or bar.stalled:
         return None
     rests = [max(bar.elapsed * (1.0 - bar.fraction) / bar.fraction, _SOON)]
     if bar.rest is not None:
         rests.append(max(bar.rest, _SOON))
     middle = exp(fmean(map(log, rests)))
-    doubt = 0.25 + 0.75 * (1.0 - bar.fraction) + abs(log(rests[0] / rests[-1])) / 2
+    doubt = 0.25 + 0.75 * (1.0 - bar.fraction) + _TICK / bar.elapsed + abs(log(rests[0] / rests[-1])) / 2
     # A bar that has been silent for longer than it had to go is late by more than nothing.
     middle = max(middle - bar.silent, (1.0 - bar.fraction) * bar.silent, _SOON)
     return tuple(middle * exp(doubt * normal) for normal in NORMAL)
@@ -200,6 +202,14 @@ def pooled(spreads: Sequence[Spread]) -> Spread:
 def passed(spread: Spread, seconds: float) -> Spread:
     """Return what is left of a spread after some seconds."""
     return tuple(max(0.0, value - seconds) for value in spread)
+
+
+def overdue(elapsed: float) -> Spread:
+    """Return what is left of a job that runs longer than all before it, for those who wait behind it.
+
+    Of such a job itself nothing is said. That it takes up to as long again is a bet, and a wide one.
+    """
+    return tuple(elapsed * level for level in LEVELS)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from jalebi.estimates import Left, Span, Takes, left, passed
+from jalebi.estimates import Left, Span, Takes, left, overdue, passed
 from jalebi.events import Outlook
 from jalebi.histories import MOST_KINDS, Histories
 from jalebi.hub import Hub
@@ -155,11 +155,15 @@ class Forecast:
         return found
 
     def _busy(self) -> list[Busy]:
-        found = []
+        now, found = self._store.clock(), []
         for job in self.histories.running.values():
-            if not job.kind.startswith(OWN):
-                rest = self.left(job)
-                found.append(Busy(job.id, job.kind, job.queue, None if rest is None else rest.spread))
+            if job.kind.startswith(OWN):
+                continue
+            rest = self.left(job)
+            spread = None if rest is None else rest.spread
+            if spread is None and job.started_at is not None and self.histories.of(job.kind).takes is not None:
+                spread = overdue(max(0.0, now - job.started_at))
+            found.append(Busy(job.id, job.kind, job.queue, spread))
         return found
 
     def _room(self, ahead: Ahead, kinds: Iterable[str]) -> Room:

@@ -139,13 +139,13 @@ def between(low: float, high: float) -> str:
 
 
 def expected(job: Job, outlook: Outlook, now: float) -> str:
-    """Return when a job in line starts, as the rest of a sentence, or when one that runs is done; "" where unknown."""
+    """Return when a job in line starts, or one that runs is done, as the rest of a sentence; "" where unknown."""
     start, finish = (
         None if span is None else between(max(0.0, span.earliest - now), max(0.0, span.latest - now))
         for span in (outlook.start, outlook.finish)
     )
     if job.state is State.RUNNING:
-        return "" if finish is None else f"Done in {finish}."
+        return "" if finish is None else f"· done in {finish}"
     if job.state is not State.QUEUED or start is None:
         return ""
     return f", starts in {start}" + ("" if finish is None else f", done in {finish}")
