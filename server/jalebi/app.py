@@ -162,6 +162,7 @@ class Jalebi(Shop):
         from jalebi.store import Store
         from jalebi.web.frames import Frames
         from jalebi.web.rooms import Rooms
+        from jalebi.webhooks.connecting import Resolver
         from jalebi.webhooks.deliveries import Deliveries
         from jalebi.webhooks.desk import Desk
 
@@ -185,12 +186,14 @@ class Jalebi(Shop):
         await stack.enter_async_context(every(RETENTION_EVERY, Retention(queue).sweep, "purging old jobs"))
         stack.push_async_callback(store.record_trends, everything=True)
         await stack.enter_async_context(every(TREND_EVERY, store.record_trends, "writing trends"))
-        await stack.enter_async_context(Deliveries(store, settings))
+        resolver = Resolver()
+        stack.callback(resolver.close)
+        await stack.enter_async_context(Deliveries(store, settings, resolver))
         frames = Frames(store.epoch)
         # Before the shop's own lifespan, which may submit jobs; they run once it is entered.
         self._rooms = rooms = Rooms(
             settings, store, hub, queue, files, self.kinds, frames, Bulk(queue), Batches(queue),
-            Desk(store, settings), Shares(store), feed, opened_at=store.clock(),
+            Desk(store, settings, resolver), Shares(store), feed, opened_at=store.clock(),
         )  # fmt: skip
         if self._user_lifespan is not None:
             await stack.enter_async_context(self._user_lifespan(self))

@@ -1,14 +1,14 @@
 """Where webhooks may not go: every form of an address that is not of the public internet, and 0 connections to it."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpcore2
 import pytest
 
 from jalebi.webhooks.addresses import Refused, may_reach, networks, place
-from jalebi.webhooks.connecting import Guarded, Unknown, checked, resolved
+from jalebi.webhooks.connecting import Guarded, Resolver, Unknown, checked
 from jalebi.webhooks.sending import send
 
 #: Hosts in every disguise: of loopback, private, link-local, translated, tunnelled and reserved addresses.
@@ -41,6 +41,13 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.fixture
+def names() -> Iterator[Resolver]:
+    made = Resolver()
+    yield made
+    made.close()
+
+
 class Counting:
     """Counts connections, and makes none."""
 
@@ -53,9 +60,9 @@ class Counting:
 
 
 @pytest.mark.parametrize("host", FORBIDDEN)
-async def test_nothing_connects_to_what_is_not_public_however_it_is_written(host: str) -> None:
+async def test_nothing_connects_to_what_is_not_public_however_it_is_written(host: str, names: Resolver) -> None:
     counting = Counting()
-    guarded = Guarded(())
+    guarded = Guarded((), names)
     guarded._plain = counting
     async with httpcore2.AsyncConnectionPool(network_backend=guarded) as client:
         url = f"http://{host}:8080/hook"
@@ -71,7 +78,7 @@ async def test_nothing_connects_to_what_is_not_public_however_it_is_written(host
             assert not may_reach(found.address)
         elif found is not None:
             with pytest.raises((Refused, OSError)):
-                await checked(found.host, found.port, ())
+                await checked(found.host, found.port, (), names)
     assert counting.connects == []
     assert tried is None or tried.status is None
 
@@ -162,14 +169,14 @@ async def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
         await guarded.connect_unix_socket("/run/docker.sock")
 
 
-async def test_names_are_found_as_the_system_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "127.0.0.1" in await resolved("localhost", 80)
+async def test_names_are_found_as_the_system_finds_them(monkeypatch: pytest.MonkeyPatch, names: Resolver) -> None:
+    assert "127.0.0.1" in await names("localhost", 80)
 
     def nobody(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "no")
 
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
     with pytest.raises(Unknown):
-        await resolved("none.example.com", 80)
+        await names("none.example.com", 80)
     with pytest.raises(Unknown):
-        await resolved("x" * 64 + ".com", 80)
+        await names("x" * 64 + ".com", 80)

@@ -199,7 +199,10 @@ async def test_a_host_that_fails_again_and_again_is_left_alone_and_tried_by_one(
 
 
 async def client_of(deadline: float, url: str) -> Any:
-    guarded = Guarded(networks(["127.0.0.0/8"]))
+    async def itself(host: str, _: int) -> list[str]:
+        return [host]
+
+    guarded = Guarded(networks(["127.0.0.0/8"]), itself)
     async with httpcore2.AsyncConnectionPool(network_backend=guarded) as client:
         return await send(client, url, signed("msg_1", "{}", [SECRET], 0), "{}", deadline)
 

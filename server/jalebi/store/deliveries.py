@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select
+from sqlalchemy import Connection, literal_column, select, text
 from sqlmodel import SQLModel
 
 from jalebi.errors import NotFound
@@ -17,7 +17,14 @@ _delivery_t = SQLModel.metadata.tables[str(DeliveryRow.__tablename__)]
 _try_t = SQLModel.metadata.tables[str(DeliveryTryRow.__tablename__)]
 _endpoint_t = SQLModel.metadata.tables[str(EndpointRow.__tablename__)]
 #: Hosts that are looked at in one go.
-MOST_HOSTS = 1000
+MOST_HOSTS: Final = 1000
+_HOSTS: Final = text(
+    "WITH RECURSIVE found(host) AS (SELECT min(host) FROM delivery WHERE state = 'pending' UNION ALL "
+    "SELECT (SELECT min(host) FROM delivery WHERE state = 'pending' AND host > found.host) "
+    "FROM found WHERE found.host IS NOT NULL) "
+    "SELECT host, (SELECT min(next_at) FROM delivery AS d WHERE d.state = 'pending' AND d.host = found.host) "
+    "FROM found WHERE host IS NOT NULL ORDER BY random() LIMIT :most"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +191,11 @@ class RemoveEndpoint(Op):
 
 
 def hosts(connection: Connection) -> list[tuple[str, float]]:
-    """Return the hosts to which messages are to go, each with the time (Unix seconds) of the first of them."""
-    pending: ColumnElement[bool] = literal_column("state = 'pending'")
-    query = select(_delivery_t.c.host, func.min(_delivery_t.c.next_at)).where(pending).group_by(_delivery_t.c.host)
-    return [(host, float(first)) for host, first in connection.execute(query.limit(MOST_HOSTS))]
+    """Return the hosts to which messages are to go, each with the time (Unix seconds) of the first of them.
+
+    Of very many, some, and others the next time. From host to host by the index: there may be very many messages.
+    """
+    return [(host, float(first)) for host, first in connection.execute(_HOSTS, {"most": MOST_HOSTS})]
 
 
 def due(connection: Connection, *, host: str, now: float, most: int, without: Sequence[str]) -> list[Delivery]:

@@ -16,7 +16,7 @@ from jalebi.settings import Settings
 from jalebi.store import Store, deliveries
 from jalebi.store.deliveries import Delivery
 from jalebi.webhooks.addresses import networks
-from jalebi.webhooks.connecting import Guarded, Resolve, resolved
+from jalebi.webhooks.connecting import Guarded, Resolve
 from jalebi.webhooks.hosts import Hosts, wait
 from jalebi.webhooks.secrets import Secrets
 from jalebi.webhooks.sending import DEADLINE, Try, send, signed
@@ -36,9 +36,7 @@ class Deliveries:
     on; it may then come twice, with the same `webhook-id`.
     """
 
-    def __init__(
-        self, store: Store, settings: Settings, *, resolve: Resolve = resolved, deadline: float = DEADLINE
-    ) -> None:
+    def __init__(self, store: Store, settings: Settings, resolve: Resolve, *, deadline: float = DEADLINE) -> None:
         self._store = store
         self._secrets = Secrets(store, settings)
         self._deadline = deadline

@@ -12,7 +12,7 @@ from jalebi.settings import Settings
 from jalebi.store import Store, deliveries
 from jalebi.store.deliveries import Delivery, Endpoint
 from jalebi.webhooks.addresses import Place, Refused, may_reach, networks, place
-from jalebi.webhooks.connecting import Resolve, checked, resolved
+from jalebi.webhooks.connecting import Resolve, checked
 from jalebi.webhooks.secrets import Secrets, new_secret
 
 #: Seconds for which a submission waits to hear where a name leads; what is not known by then is seen at the delivery.
@@ -24,7 +24,7 @@ MOST_HOSTS: Final = 20
 class Desk:
     """What callers and pages may ask of webhooks."""
 
-    def __init__(self, store: Store, settings: Settings, *, resolve: Resolve = resolved) -> None:
+    def __init__(self, store: Store, settings: Settings, resolve: Resolve) -> None:
         self._store = store
         self._secrets = Secrets(store, settings)
         self._allowed = networks(settings.webhook_allow)
