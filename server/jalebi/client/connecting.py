@@ -1,5 +1,6 @@
 """What both shells share: addresses, headers, and what the libraries' errors mean."""
 
+import re
 import socket
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -74,4 +75,5 @@ def lost(error: Exception) -> Cut | Closed | Refused:
         case ConnectionClosed():
             return Cut("the connection broke")
         case _:
-            return Cut(error, sent=not isinstance(error, (*_UNSENT, *_NOBODY)))
+            said = re.sub(r"\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+            return Cut(said, sent=not isinstance(error, (*_UNSENT, *_NOBODY)))

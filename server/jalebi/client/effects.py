@@ -117,9 +117,8 @@ class Message:
 class Cut(Exception):
     """A connection broke or could not be made; `sent` is False where nothing can have arrived."""
 
-    def __init__(self, reason: object, *, sent: bool = True) -> None:
-        said = str(reason) or type(reason).__name__
-        super().__init__(said)
+    def __init__(self, reason: str, *, sent: bool = True) -> None:
+        super().__init__(reason)
         self.sent = sent
 
 
