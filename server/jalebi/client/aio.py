@@ -1,7 +1,7 @@
 """The client for code that runs in asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
@@ -142,7 +142,7 @@ class AsyncClient:
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[Job]:
+    ) -> AsyncGenerator[Job, None]:
         """Give the jobs that match, newest first, `limit` at most; a page is asked for when it is needed."""
         query = asking.filters(
             state=state, kind=kind, queue=queue, tag=tag, q=q,
@@ -152,11 +152,13 @@ class AsyncClient:
 
     def logs(
         self, job_id: str, after: int = 0, *, follow: bool = False, patience: float | None = None
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """Give the lines of a job's log after line `after`; with `follow`, until the job is over."""
         return self._iterate(following.logs(self._policy, job_id, after, follow, patience))
 
-    def events(self, job_id: str, after: int | None = None, *, patience: float | None = None) -> AsyncIterator[Event]:
+    def events(
+        self, job_id: str, after: int | None = None, *, patience: float | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Give the events of a job after event `after`, from the first where it is None, until the job is over.
 
         Every durable event comes exactly once and in order, with progress in between, through any number of cuts.
@@ -172,7 +174,7 @@ class AsyncClient:
         tag: Values = None,
         after: str | None = None,
         patience: float | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Give the events of all jobs that match after the cursor `after`, or from now on, without end.
 
         Begins with `hello`; see Event for `reset`. Over pages, the last fallback, there is no progress.
@@ -191,7 +193,7 @@ class AsyncClient:
                     return found
                 step = await line.done(flow, command)
 
-    async def _iterate(self, flow: Flow[None]) -> AsyncIterator[Any]:
+    async def _iterate(self, flow: Flow[None]) -> AsyncGenerator[Any, None]:
         step = partial(next, flow)
         async with _Line(self._base, self._http) as line:
             while True:

@@ -86,6 +86,7 @@ def follow(policy: Policy, place: Place, patience: float) -> Flow[None]:
     tries, rung, strikes = Tries(policy, patience), 0, 0
     while True:
         heard, least, why = place.heard, 0.0, "it hung up"
+        place.again()
         try:
             if (yield from CHANNELS[rung](policy, place)):
                 return

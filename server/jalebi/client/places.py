@@ -40,6 +40,9 @@ class JobPlace:
         self._patience = patience
         self._shown: Any = None
 
+    def again(self) -> None:
+        """Begin another connection."""
+
     @property
     def last(self) -> int:
         """The number of the last event that the reader has had."""
@@ -131,6 +134,10 @@ class AllPlace:
         self._resetting = False
         self._known: dict[str, int] = {}  # what snapshots have told, by job
 
+    def again(self) -> None:
+        """Begin another connection: what it says first is where it begins, whatever the last one was about to say."""
+        self._resetting = False
+
     @property
     def query(self) -> Query:
         """What a stream is asked for."""
@@ -175,7 +182,7 @@ class AllPlace:
         return False
 
     def ask(self) -> Flow[bool]:
-        """Emit what pages tell, which is no progress."""
+        """Emit what pages tell, which is no progress; after a reset, jobs that are over are not told of."""
         until = self._policy.clock() + ASKED
         if self._cursor is None:
             yield from self._find_now()

@@ -1,7 +1,7 @@
 """The client for code that blocks."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -139,7 +139,7 @@ class Client:
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
         limit: int | None = None,
-    ) -> Iterator[Job]:
+    ) -> Generator[Job, None, None]:
         """Give the jobs that match, newest first, `limit` at most; a page is asked for when it is needed."""
         query = asking.filters(
             state=state, kind=kind, queue=queue, tag=tag, q=q,
@@ -149,11 +149,13 @@ class Client:
 
     def logs(
         self, job_id: str, after: int = 0, *, follow: bool = False, patience: float | None = None
-    ) -> Iterator[LogLine]:
+    ) -> Generator[LogLine, None, None]:
         """Give the lines of a job's log after line `after`; with `follow`, until the job is over."""
         return self._iterate(following.logs(self._policy, job_id, after, follow, patience))
 
-    def events(self, job_id: str, after: int | None = None, *, patience: float | None = None) -> Iterator[Event]:
+    def events(
+        self, job_id: str, after: int | None = None, *, patience: float | None = None
+    ) -> Generator[Event, None, None]:
         """Give the events of a job after event `after`, from the first where it is None, until the job is over.
 
         Every durable event comes exactly once and in order, with progress in between, through any number of cuts.
@@ -169,7 +171,7 @@ class Client:
         tag: Values = None,
         after: str | None = None,
         patience: float | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Give the events of all jobs that match after the cursor `after`, or from now on, without end.
 
         Begins with `hello`; see Event for `reset`. Over pages, the last fallback, there is no progress.
@@ -188,7 +190,7 @@ class Client:
                     return found
                 step = line.done(flow, command)
 
-    def _iterate(self, flow: Flow[None]) -> Iterator[Any]:
+    def _iterate(self, flow: Flow[None]) -> Generator[Any, None, None]:
         step = partial(next, flow)
         with _Line(self._base, self._http) as line:
             while True:
