@@ -1,21 +1,22 @@
-"""The command line: `jalebi serve TARGET` and `jalebi demo`."""
+# PYTHON_ARGCOMPLETE_OK
+"""The command line: `jalebi serve TARGET`, `jalebi demo`, and the commands that talk to a server."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jalebi
-from jalebi.app import Jalebi
-from jalebi.assets import EXAMPLES
-from jalebi.errors import TargetError, UsageError
-from jalebi.serve import serve
-from jalebi.target import load
+from jalebi.commands import arguments as client
+from jalebi.commands import completing
 
-_DEMO_NEEDS: Final = {"fpdf": "fpdf2", "PIL": "pillow", "aiosmtplib": "aiosmtplib", "aiosmtpd": "aiosmtpd",
-                      "httpx2": "httpx2"}  # fmt: skip
+if TYPE_CHECKING:
+    from jalebi.app import Jalebi
+
+_DEMO_NEEDS: Final = {"fpdf": "fpdf2", "PIL": "pillow", "aiosmtplib": "aiosmtplib", "aiosmtpd": "aiosmtpd"}
+#: What runs here; every other command asks a server.
+_SERVING: Final = frozenset({"serve", "demo"})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _server_options(one)
     demo = commands.add_parser("demo", help="serve the bundled example kinds")
     _server_options(demo)
+    client.add_to(commands)
     return top
 
 
@@ -42,10 +44,39 @@ def _server_options(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; what can't be done is said in one sentence, with exit code 2."""
-    options = parser().parse_args(arguments)
+    top = parser()
+    completing.complete(top)
+    options = parsed(top, arguments)
+    if options.command in _SERVING:
+        _serve(options)
+        return
+    from jalebi.commands.running import run  # none of what it needs is needed to serve
+
+    sys.exit(run(options))
+
+
+def parsed(top: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; words that belong to a command's list may stand between options."""
+    options, rest = top.parse_known_args(arguments)
+    name = client.MORE.get(options.command)
+    if rest and (name is None or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest and name is not None:
+        getattr(options, name).extend(rest)
+    return options
+
+
+def _serve(options: argparse.Namespace) -> None:
+    import logging
+
+    from jalebi.errors import UsageError
+
     logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("jalebi").setLevel(logging.INFO)  # what libraries say below a warning is theirs
     try:
+        from jalebi.assets import EXAMPLES
+        from jalebi.serve import serve
+
         shop = _shop(str(EXAMPLES / "shop.py") if options.command == "demo" else options.target, options.command)
         shop.configure(**_overrides(options))
         serve(shop)
@@ -56,7 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _shop(target: str, command: str) -> Jalebi:
+def _shop(target: str, command: str) -> "Jalebi":
+    from jalebi.app import Jalebi
+    from jalebi.errors import TargetError, UsageError
+    from jalebi.target import load
+
     if command == "demo":
         missing = [package for module, package in _DEMO_NEEDS.items() if find_spec(module) is None]
         if missing:
