@@ -1,6 +1,7 @@
 """Following events through cuts and refusals: every durable event exactly once and in order, whatever the channel."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from functools import partial
@@ -23,9 +24,18 @@ REFUSED = {WS: set[str](), SSE: {WS}, CALL: {WS, SSE}}
 WAYS = [WS, SSE, CALL]
 
 
-def cutting(chance: random.Random) -> Callable[[str], int | None]:
-    """Cut every other connection somewhere in its first kilobytes."""
-    return lambda kind: chance.randrange(12_000) if chance.random() < 0.5 else None
+def cutting(chance: random.Random, way: str) -> Callable[[str], int | None]:
+    """Cut the first connections somewhere in their first kilobytes; of calls every other, for they are many."""
+    count = itertools.count()
+
+    def budget(kind: str) -> int | None:
+        if kind != way:
+            return None
+        number = next(count)
+        doomed = number % 2 == 0 if way == CALL else number < 6
+        return chance.randrange(0 if way == CALL else 700, 6_000) if doomed else None
+
+    return budget
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -36,13 +46,14 @@ async def test_a_job_is_followed_through_cuts(
     proxy.refused = REFUSED[way]
     gate = tmp_path / "gate"
     job = await quick.submit("talk", args={"lines": 150, "after": str(gate)})
-    proxy.budget = cutting(random.Random(seed))
+    proxy.budget = cutting(random.Random(seed), way)
     reading = asyncio.ensure_future(beyond.all("events", job["id"]))
     gate.touch()
     heard = await reading
     check_job(heard)
     assert [event.log.message.split()[0] for event in heard if event.log] == [str(n) for n in range(150)]
-    assert proxy.opened[way] > 1 or way == WS
+    assert proxy.cuts >= (1 if way == CALL else 3)
+    assert proxy.opened[way] > proxy.cuts
     again = await beyond.all("events", job["id"], heard[99].seq)
     assert [event.wire for event in again] == [event.wire for event in heard[100:] if event.durable]
 
@@ -137,7 +148,7 @@ async def test_all_jobs_are_followed_through_cuts(
 ) -> None:
     proxy.refused = REFUSED[way]
     start = (await quick.until((await quick.submit("echo"))["id"], "completed"))["cursor"]
-    proxy.budget = cutting(random.Random(seed))
+    proxy.budget = cutting(random.Random(seed), way)
     jobs = [await quick.submit("talk", args={"lines": 20}, tags=["mine"]) for _ in range(8)]
     await quick.submit("talk", args={"lines": 20}, tags=["other"])
     found = await beyond.all("all_events", tag="mine", after=start, until=lambda found: told(found) == 8 * 23)
@@ -145,6 +156,7 @@ async def test_all_jobs_are_followed_through_cuts(
     for job in jobs:
         mine = [event for event in heard if event.job_id == job["id"]]
         check_job(mine)
+    assert proxy.cuts >= (1 if way == CALL else 3)
 
 
 def told(heard: list[Event]) -> int:
