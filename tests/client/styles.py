@@ -1,11 +1,38 @@
 """The blocking client and the asynchronous one, used alike, so that one test tries both."""
 
 import asyncio
-from collections.abc import Iterator
-from itertools import islice
+import threading
+from collections.abc import Callable, Generator
 from typing import Any
 
 from jalebi.client import AsyncClient, Client, Event
+from tests.support import PATIENCE
+
+Until = Callable[[list[Any]], bool]
+
+
+def never(_: list[Any]) -> bool:
+    return False
+
+
+async def threaded(work: Callable[[], Any]) -> Any:
+    """Do blocking work in a thread that holds up nobody who gives up waiting for it."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    came: list[Any] = []
+
+    def run() -> None:
+        try:
+            came.extend([work(), None])
+        except BaseException as error:
+            came.extend([None, error])
+        loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, daemon=True).start()
+    await done.wait()
+    found, error = came
+    if error is not None:
+        raise error
+    return found
 
 
 class Async:
@@ -18,13 +45,14 @@ class Async:
         """Call a method."""
         return await getattr(self._client, name)(*args, **more)
 
-    async def all(self, name: str, *args: Any, most: int | None = None, **more: Any) -> list[Any]:
-        """Return what an iterator gives, up to `most` items."""
+    async def all(self, name: str, *args: Any, until: Until = never, **more: Any) -> list[Any]:
+        """Return what an iterator gives, as far as `until` says that it is enough."""
         found: list[Any] = []
         items = getattr(self._client, name)(*args, **more)
         try:
-            while most is None or len(found) < most:
-                found.append(await anext(items))
+            async with asyncio.timeout(2 * PATIENCE):
+                while not until(found):
+                    found.append(await anext(items))
         except StopAsyncIteration:
             pass
         finally:
@@ -43,19 +71,26 @@ class Sync:
 
     async def do(self, name: str, *args: Any, **more: Any) -> Any:
         """Call a method."""
-        return await asyncio.to_thread(getattr(self._client, name), *args, **more)
+        return await threaded(lambda: getattr(self._client, name)(*args, **more))
 
-    async def all(self, name: str, *args: Any, most: int | None = None, **more: Any) -> list[Any]:
-        """Return what an iterator gives, up to `most` items."""
+    async def all(self, name: str, *args: Any, until: Until = never, **more: Any) -> list[Any]:
+        """Return what an iterator gives, as far as `until` says that it is enough."""
 
         def read() -> list[Any]:
-            items: Iterator[Any] = getattr(self._client, name)(*args, **more)
+            found: list[Any] = []
+            items: Generator[Any, None, None] = getattr(self._client, name)(*args, **more)
             try:
-                return list(islice(items, most))
+                while not until(found):
+                    found.append(next(items))
+            except StopIteration:
+                pass
             finally:
-                items.close()  # type: ignore[attr-defined]
+                items.close()
+            return found
 
-        return await asyncio.to_thread(read)
+        async with asyncio.timeout(2 * PATIENCE):
+            found: list[Any] = await threaded(read)
+        return found
 
     async def close(self) -> None:
         self._client.close()
