@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from jalebi.estimates import MIDDLE, NORMAL, WIDTH, Spread, Takes, passed
 
-#: The longest line that is played through.
-PLAYED: Final = 128
+#: The longest line that is played through, which takes some milliseconds then.
+PLAYED: Final = 64
 #: The share of the slots that may be held by what nobody knows the duration of, for anything to be said.
 _UNKNOWN: Final = 0.25
 #: Which of its values a job takes in each round: every one once, in an order of its own, the same each time.
