@@ -45,7 +45,7 @@ def run(size: Size) -> Table:
         "which two run at once. A bar that slows down or jumps does so each time in the same way, which is what can be "
         "learned; the whimsical one does not.",
         f"really run: {size.real_jobs} jobs of some seconds in a server with 12 slots, asked as a GET does. They come "
-        "all at once and are asked for their start at almost the same moment, so that this is hardly more than one observation.",
+        "all at once and are asked for their start at almost the same moment: hardly more than one observation.",
     ]
     return table
 
@@ -54,6 +54,8 @@ def _row(name: str, rounds: Sequence[Sequence[Look]]) -> list[str]:
     ours, plain, inside, known = [], [], [], []
     for looks in rounds:
         told = [(look, look.span) for look in looks if look.span is not None]
+        if not told:
+            return [name, "nothing was asked", "-", "-", "-", "-"]
         both = [(look, span) for look, span in told if look.plain is not None]
         ours.append(median(abs(span[1] - look.real) / look.by for look, span in both or told))
         if both:

@@ -8,8 +8,10 @@ import random
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heappop, heappush
 from math import hypot, inf, sqrt
+from operator import add
 from typing import Final, NamedTuple
 
 from jalebi.estimates import MIDDLE, NORMAL, RECENT, WIDTH, Spread, Takes, passed
@@ -239,6 +241,12 @@ def _free(work: _Part, slots: float) -> tuple[float, float]:
     return mean, (work.variance + (slots - 1.0) * rest**2 / 2.0) / slots**2
 
 
+@lru_cache(maxsize=256)  # a page of jobs asks for the same ones again and again
+def _moments(spread: Spread) -> tuple[float, float]:
+    mean = sum(spread) / WIDTH
+    return mean, sum((value - mean) ** 2 for value in spread) / WIDTH
+
+
 class _Work:
     """The work before a job in seconds, by kind and queue."""
 
@@ -268,11 +276,11 @@ class _Work:
         if busy.left is None:
             self.unknown += 1
         else:
-            mean = sum(busy.left) / WIDTH
-            self._put(busy.kind, busy.queue, _Part(mean, sum((value - mean) ** 2 for value in busy.left) / WIDTH))
+            self._put(busy.kind, busy.queue, _Part(*_moments(busy.left)))
 
     def _put(self, kind: str, queue: str, part: _Part) -> None:
-        self._parts[kind, queue] = _whole([self._parts.get((kind, queue), _Part()), part])
+        before = self._parts.get((kind, queue))
+        self._parts[kind, queue] = part if before is None else _Part(*map(add, before, part))
 
     def until_free(self, room: Room, job: Waiting) -> tuple[float, float]:
         """Return the mean and the variance of the seconds until there is a slot for the job."""
