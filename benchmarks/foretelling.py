@@ -17,6 +17,8 @@ from jalebi.queue import Order, Queue
 SLOTS: Final = 12
 KINDS: Final = ("straight", "bent", "silent")
 _STEPS: Final = 40
+#: Jobs of each kind that have finished before anything is asked in line: the first to finish are the shortest.
+WARM: Final = 5
 shop = Jalebi()
 dice = random.Random(5)
 
@@ -28,12 +30,12 @@ async def _work(ctx: JobContext, seconds: float, exponent: float | None) -> None
             ctx.progress(1.0 - (1.0 - step / _STEPS) ** exponent, 1.0)
 
 
-@shop.job(queue="straight")
+@shop.job
 async def straight(ctx: JobContext, seconds: float) -> None:
     await _work(ctx, seconds, 1.0)
 
 
-@shop.job(queue="bent")
+@shop.job
 async def bent(ctx: JobContext, seconds: float) -> None:
     await _work(ctx, seconds, 2.5)
 
@@ -62,13 +64,13 @@ async def _watch(queue: Queue, job: Job, seconds: float) -> list[Look]:
     told: list[tuple[float, float, float | None, Any]] = []
     with queue.hub.subscribe(job.id) as mailbox:
         found = await queue.get(job.id)
-        asked = 0.0
         while found.started_at is None:
             outlook = (await queue.get_with_outlook(job.id))[1]
-            known = [took for kind in KINDS for took in queue.forecast.histories.of(kind).durations]
-            if outlook.start is not None and outlook.position is not None and not told:
+            histories = [queue.forecast.histories.of(kind).durations for kind in KINDS]
+            known = [took for durations in histories for took in durations]
+            if not told and min(map(len, histories)) >= WARM and outlook.position is not None:
                 asked = queue.store.clock()
-                plain = outlook.position * sum(known) / len(known) / SLOTS if known else None
+                plain = outlook.position * sum(known) / len(known) / SLOTS
                 told.append((-1.0, asked, plain, outlook.start))
             await _news(mailbox, 0.2)
             found = await queue.get(job.id)

@@ -199,4 +199,4 @@ def _crowds(place: int, queue: str, ahead: Ahead) -> list[Crowd]:
     """
     whole = sum(count for _, name, count in ahead.counts if name == queue)
     share = min(1.0, (place - 1) / whole) if whole else 0.0
-    return [Crowd(kind, name, count * share) for kind, name, count in ahead.counts]
+    return [Crowd(kind, name, count * share, count) for kind, name, count in ahead.counts]

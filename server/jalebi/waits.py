@@ -6,16 +6,20 @@ long the work before a job keeps the slots busy.
 
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heappop, heappush
 from math import hypot, inf, sqrt
+from operator import add
 from typing import Final, NamedTuple
 
-from jalebi.estimates import MIDDLE, NORMAL, WIDTH, Spread, Takes, passed
+from jalebi.estimates import MIDDLE, NORMAL, RECENT, WIDTH, Spread, Takes, passed
 
-#: The longest line that is played through.
-PLAYED: Final = 128
+#: The longest line that is played through, which takes some milliseconds then.
+PLAYED: Final = 64
+#: How many jobs before one in a long line are still played through.
+NEAR: Final = 16
 #: The share of the slots that may be held by what nobody knows the duration of, for anything to be said.
 _UNKNOWN: Final = 0.25
 #: Which of its values a job takes in each round: every one once, in an order of its own, the same each time.
@@ -42,11 +46,12 @@ class Busy(NamedTuple):
 
 
 class Crowd(NamedTuple):
-    """How many jobs of a kind and a queue are before a job in a long line."""
+    """How many jobs of a kind and a queue are before a job in a long line, and in the whole of it."""
 
     kind: str
     queue: str
     jobs: float
+    whole: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,8 @@ def reckoned(
     job: Waiting, ahead: Sequence[Crowd], busy: Sequence[Busy], room: Room, takes: Mapping[str, Takes | None]
 ) -> Wait | None:
     """Return what a job in a long line may expect, None where too much of what is before it is of unknown duration."""
+    if sum(one.jobs for one in ahead) < NEAR:
+        return played([*_imagined(ahead), job], busy, room, takes).get(job.id)
     work = _Work(takes)
     for one in ahead:
         work.add(one)
@@ -192,6 +199,15 @@ def reckoned(
     return Wait(start, tuple(_summed(start, took.spread)))
 
 
+def _imagined(ahead: Sequence[Crowd]) -> list[Waiting]:
+    """Return the few jobs before one as they may stand there, the kinds evenly mixed."""
+    found: list[tuple[float, str, str]] = []
+    for one in ahead:
+        count = round(one.jobs)
+        found += [((index + 0.5) / count, one.kind, one.queue) for index in range(count)]
+    return [Waiting(f"{index:036d}", kind, queue) for index, (_, kind, queue) in enumerate(sorted(found))]
+
+
 def _summed(one: Spread, two: Spread) -> list[float]:
     """Return the spread of a sum: distances from the middle add up by their squares."""
     middle, found = one[MIDDLE] + two[MIDDLE], []
@@ -201,12 +217,42 @@ def _summed(one: Spread, two: Spread) -> list[float]:
     return sorted(found)
 
 
+class _Part(NamedTuple):
+    """Some work before a job, with its variance; `sizes` and `squares` are summed over all jobs of its line."""
+
+    seconds: float = 0.0
+    variance: float = 0.0
+    sizes: float = 0.0
+    squares: float = 0.0
+
+
+def _whole(parts: Iterable[_Part]) -> _Part:
+    return _Part(*(sum(column) for column in zip(_Part(), *parts, strict=True)))
+
+
+def _free(work: _Part, slots: float) -> tuple[float, float]:
+    """Return the mean and the variance of the seconds until the first of some slots is free of the work.
+
+    By then it is not all done: each of the other slots still has the rest of a job, which is E[x²] / 2 E[x] on average
+    (the inspection paradox). How much that varies is guessed.
+    """
+    rest = work.squares / (2.0 * work.sizes) if work.sizes > 0.0 else 0.0
+    mean = max(0.0, work.seconds - (slots - 1.0) * rest) / slots
+    return mean, (work.variance + (slots - 1.0) * rest**2 / 2.0) / slots**2
+
+
+@lru_cache(maxsize=256)  # a page of jobs asks for the same ones again and again
+def _moments(spread: Spread) -> tuple[float, float]:
+    mean = sum(spread) / WIDTH
+    return mean, sum((value - mean) ** 2 for value in spread) / WIDTH
+
+
 class _Work:
-    """The work before a job in seconds, by kind and queue, with its variance."""
+    """The work before a job in seconds, by kind and queue."""
 
     def __init__(self, takes: Mapping[str, Takes | None]) -> None:
         self._takes = takes
-        self._parts: dict[tuple[str, str], tuple[float, float]] = {}
+        self._parts: dict[tuple[str, str], _Part] = {}
         self.jobs = 0.0
         self.unknown = 0.0
 
@@ -217,7 +263,12 @@ class _Work:
         if took is None:
             self.unknown += crowd.jobs
         else:
-            self._put(crowd.kind, crowd.queue, took.mean * crowd.jobs, took.variance * crowd.jobs)
+            square = took.variance + took.mean**2
+            ahead, whole = crowd.jobs, crowd.whole
+            # The mean is not known exactly either: what it is wrong by adds up with every job.
+            variance = took.variance * (ahead + ahead**2 / min(took.samples, RECENT))
+            part = _Part(took.mean * ahead, variance, took.mean * whole, square * whole)
+            self._put(crowd.kind, crowd.queue, part)
 
     def run(self, busy: Busy) -> None:
         """Take a running job."""
@@ -225,41 +276,33 @@ class _Work:
         if busy.left is None:
             self.unknown += 1
         else:
-            mean = sum(busy.left) / WIDTH
-            self._put(busy.kind, busy.queue, mean, sum((value - mean) ** 2 for value in busy.left) / WIDTH)
+            self._put(busy.kind, busy.queue, _Part(*_moments(busy.left)))
 
-    def _put(self, kind: str, queue: str, mean: float, variance: float) -> None:
-        before = self._parts.get((kind, queue), (0.0, 0.0))
-        self._parts[kind, queue] = before[0] + mean, before[1] + variance
+    def _put(self, kind: str, queue: str, part: _Part) -> None:
+        before = self._parts.get((kind, queue))
+        self._parts[kind, queue] = part if before is None else _Part(*map(add, before, part))
 
     def until_free(self, room: Room, job: Waiting) -> tuple[float, float]:
         """Return the mean and the variance of the seconds until there is a slot for the job."""
-        mean, variance = self._drained(room)
+        found = self._drained(room)
         for limit in room.limits(job.kind, job.queue):
-            most = max(1, room.most(limit))
             parts = [part for (kind, queue), part in self._parts.items() if limit in room.limits(kind, queue)]
-            own = sum(part[0] for part in parts) / most
-            if own > mean:
-                mean, variance = own, sum(part[1] for part in parts) / most**2
-        return mean, variance
+            found = max(found, _free(_whole(parts), max(1, room.most(limit))))
+        return found
 
     def _drained(self, room: Room) -> tuple[float, float]:
         """Return until when all slots are busy: what is limited never holds more of them than it may."""
-        groups: dict[tuple[tuple[str, str], ...], tuple[float, float]] = {}
+        groups: dict[tuple[tuple[str, str], ...], list[_Part]] = {}
         for (kind, queue), part in self._parts.items():
-            limits = room.limits(kind, queue)
-            before = groups.get(limits, (0.0, 0.0))
-            groups[limits] = before[0] + part[0], before[1] + part[1]
-        slots, rest = float(room.slots), list(groups.items())
+            groups.setdefault(room.limits(kind, queue), []).append(part)
+        slots, rest = float(room.slots), {limits: _whole(parts) for limits, parts in groups.items()}
         while True:
-            until = sum(part[0] for _, part in rest) / slots
-            narrow = [
-                (limits, part) for limits, part in rest
-                if limits and part[0] > until * min(room.most(limit) for limit in limits)
-            ]  # fmt: skip
-            held = sum(min(room.most(limit) for limit in limits) for limits, _ in narrow)
-            if not narrow or held >= slots:
-                return until, sum(part[1] for _, part in rest) / slots**2
+            until = sum(part.seconds for part in rest.values()) / slots
+            held = {limits: min(map(room.most, limits)) for limits in rest if limits}
+            narrow = [limits for limits, most in held.items() if rest[limits].seconds > until * most]
+            if not narrow or sum(held[limits] for limits in narrow) >= slots:
+                return _free(_whole(rest.values()), slots)
             # They go on beyond that time on their own slots: the others have the rest for themselves.
-            slots -= held
-            rest = [group for group in rest if group not in narrow]
+            for limits in narrow:
+                slots -= held[limits]
+                del rest[limits]

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from jalebi.jobs import Stopped
 from jalebi.store import missed
 from jalebi.web import live as module
-from jalebi.web.views import listed
+from jalebi.web.views import listed, single
 from tests.support import PATIENCE, Live, eventually, serving
 from tests.targets import kinds
 
@@ -313,3 +313,18 @@ async def test_all_pages_together_read_the_counts_once(live: Live, monkeypatch: 
     async with page(live, "view=overview", **word) as one, page(live, "view=overview", **word) as other:
         await asyncio.gather(one.html("steps"), other.html("steps"))
     assert reads <= 2
+
+
+async def test_the_page_of_a_job_is_told_anew_when_it_will_be_done(
+    quick: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single, "EXPECT_EVERY", 0.0)
+    job = await quick.submit("talk", args={"lines": 0, "after": "never"})
+    await quick.until(job["id"], "running")
+    rooms = await quick.shop.open()
+    history = rooms.queue.forecast.histories.of("talk")
+    async with page(quick, f"view=job&job={job['id']}", **await shown(quick, f"/jobs/{job['id']}")) as listener:
+        assert '<span id="expected" hx-swap-oob="outerMorph"></span>' in await listener.html('id="expected"')
+        for number in range(20):
+            history.add(f"earlier-{number}", 7200.0)
+        assert "· done in about 1 to 2 h" in await listener.html('id="expected"')
