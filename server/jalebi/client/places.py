@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from jalebi.client.asking import JSON, MOST_LISTED, Looks, job_path, listed
+from jalebi.client.asking import JSON, MOST_HELD, MOST_LISTED, Looks, job_path, listed
 from jalebi.client.effects import Closed, Emit, Flow, Message, Pause, Query, Request
 from jalebi.client.errors import PROBLEM_URN, NotFound
 from jalebi.client.retrying import Policy, fetch
@@ -88,10 +88,10 @@ class JobPlace:
             job = yield from looks.look(until)
             if self.last < job.seq:
                 yield from self._pages(job.seq)
-            elif job.terminal:
-                return True
-            elif job.progress is not None:
+            elif job.progress is not None and not job.terminal:
                 yield from self._progress(job)
+            if job.terminal and self.last == job.seq:  # who looked again would be held until something changes
+                return True
             if looks.pause and not self.ended:
                 yield Pause(looks.pause)
         return False
@@ -187,15 +187,20 @@ class AllPlace:
         if self._cursor is None:
             yield from self._find_now()
         while self._policy.clock() < until:
-            more = yield from self._page()
+            more = yield from self._page(until)
             if not more:
                 yield Pause(PACE)
         return False
 
-    def _page(self) -> Flow[bool]:
-        """Emit what one page tells; whether there are more."""
-        answer = yield from self._get((*self.query, ("limit", str(MOST_LISTED))))
-        page = parse(answer)
+    def _page(self, until: float) -> Flow[bool]:
+        """Emit what one page tells; whether it is worth asking for the next one at once."""
+        held = max(0, min(MOST_HELD, int(until - self._policy.clock())))
+        headers = {**JSON, "prefer": f"wait={held}"}
+        query = (*self.query, ("limit", str(MOST_LISTED)))
+        asked = Request("GET", self.stream_path, query, headers)
+        answer = yield from fetch(self._policy, asked, timeout=held, patience=self._patience)
+        page = parse(answer.body)
+        member(answer.body, "events")
         self.heard += 1
         if reset := page.get("reset"):
             yield from self._start_over(reset["cursor"])
@@ -204,7 +209,7 @@ class AllPlace:
             yield from self._tell(raw)
         if page["next"] is not None:
             self._cursor = page["next"]
-        return page["next"] is not None
+        return page["next"] is not None or answer.held
 
     def _get(self, query: Query) -> Flow[bytes]:
         answer = yield from fetch(self._policy, Request("GET", self.stream_path, query, JSON), patience=self._patience)
