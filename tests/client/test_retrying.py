@@ -131,7 +131,7 @@ def test_a_batch_is_sent_as_one_request() -> None:
         {"kind": "echo", "args": {"value": 1}, "tags": ["a"]},
         {"kind": "echo", "webhook": "https://b.example/"},
     ]
-    batch = play.run(partial(asking.submit_batch, bodies=jobs, key=None, webhook="https://a.example/"))
+    batch = play.run(partial(asking.submit_batch, bodies=jobs, last=None, key=None, webhook="https://a.example/"))
     assert (batch.id, batch.counts, [job.state for job in batch.jobs]) == ("b", {"queued": 1}, ["queued", "completed"])
     assert batch.jobs[0].wire == JOB
     assert play.asked[0] == play.asked[1]

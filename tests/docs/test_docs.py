@@ -1,3 +1,4 @@
+import argparse
 import asyncio
 import json
 import re
@@ -8,6 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from jalebi.cli import parsed, parser
+from jalebi.commands import running
 from jalebi.jobs import MOVES
 from jalebi.settings import Settings
 from jalebi.web import ROUTES
@@ -126,6 +129,46 @@ async def test_the_readmes_batch_is_taken(tmp_path: Path) -> None:
         answer = await output("sh", "-c", command.replace("http://127.0.0.1:8000", url).replace("curl", "curl -s"))
     states = [job["state"] for job in json.loads(answer)["jobs"]]
     assert states == ["queued", "queued", "blocked"]
+
+
+async def test_the_readmes_client_follows_a_job_and_prints_its_result(tmp_path: Path) -> None:
+    source = blocks(README, "python")[0]
+    [client] = [block for block in blocks(README, "python") if "jalebi.client" in block]
+    (tmp_path / "sweets.py").write_text(source)
+    with server("serve", "sweets.py", "--port", "0", "--database", "sqlite://", cwd=tmp_path) as process:
+        url = process.ready()
+        printed = await output(sys.executable, "-c", client.replace("http://127.0.0.1:8000", url))
+        assert printed.splitlines()[0].startswith("created")
+        assert printed.splitlines()[-1] == "{'title': 'Q3', 'pages': 12}"
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    [found] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found.choices)
+
+
+def test_the_readmes_commands_are_those_of_the_command_line() -> None:
+    section = re.search(r"## From a shell\n(.*?)\n## ", README, re.S)
+    assert section is not None
+    sentence = re.search(r"^`jalebi submit`.*? talk to", section[1], re.S | re.M)
+    assert sentence is not None
+    named = [words.removeprefix("jalebi ") for words in re.findall(r"`([a-z ]+)`", sentence[0])]
+    assert set(named) == set(commands()) - {"serve", "demo"}
+    shown = [line.partition("#")[0].partition("|")[0] for line in blocks(section[1], "sh")[0].splitlines()]
+    for line in shown:
+        assert parsed(parser(), line.split()[1:]).command in named
+    for words in re.findall(r"`(--[a-z-]+)`", section[1]):
+        assert any(words in command.format_help() for command in commands().values()), words
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_commands() -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \|", README, re.M)
+    codes = {int(code) for row in rows for code in row.split(",")}
+    assert codes == {0, running.FAILED, running.USAGE, running.CANCELLED, running.UNREACHABLE, running.INTERRUPTED}
+    for name in ("submit", "watch", "result"):
+        said = commands()[name].format_help()
+        for code, word in ((0, "completed"), (1, "failed"), (2, "usage"), (3, "cancelled"), (4, "cannot reach")):
+            assert f"{code} {word}" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("word", ["sess" + "ion", "iss" + "ue #", "/wo" + "rk/"])

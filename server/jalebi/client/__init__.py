@@ -28,7 +28,7 @@ from jalebi.client.errors import (
     WaitTimeout,
 )
 from jalebi.client.sync import Client
-from jalebi.client.wire import Batch, Duration, Event, Job, JobError, Kind, LogLine, Progress
+from jalebi.client.wire import Batch, Duration, Event, Job, JobError, Kind, LogLine, Outcome, Progress
 
 __all__ = [
     "AsyncClient",
@@ -53,6 +53,7 @@ __all__ = [
     "MalformedRequest",
     "NotFound",
     "Options",
+    "Outcome",
     "ProblemError",
     "Progress",
     "QueueFull",

@@ -39,7 +39,7 @@ from jalebi.client.effects import (
     Tune,
 )
 from jalebi.client.retrying import Policy
-from jalebi.client.wire import Batch, Event, Job, Kind, LogLine
+from jalebi.client.wire import Batch, Event, Job, Kind, LogLine, Outcome
 
 T = TypeVar("T")
 
@@ -101,11 +101,28 @@ class AsyncClient:
         self,
         jobs: Iterable[Mapping[str, Any]],
         *,
+        last: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         webhook: str | Mapping[str, Any] | None = None,
     ) -> Batch:
-        """Submit jobs, all or none; each is a mapping with `kind`, `args` and what Options has."""
-        return await self._run(asking.submit_batch(self._policy, jobs, idempotency_key, webhook))
+        """Submit jobs, all or none; each is a mapping with `kind`, `args` and what Options has.
+
+        `last` runs when all of them are over, whatever became of them. What `after` of a job names may be an earlier
+        one of them, by its place: `/jobs/0`.
+        """
+        return await self._run(asking.submit_batch(self._policy, jobs, last, idempotency_key, webhook))
+
+    async def batch(self, batch_id: str) -> Batch:
+        """Return a batch as it stands, without its jobs. Raises NotFound."""
+        return await self._run(asking.batch(self._policy, batch_id))
+
+    async def cancel_batch(self, batch_id: str, reason: str | None = None) -> Batch:
+        """Cancel every job of a batch that is not over. Raises NotFound."""
+        return await self._run(asking.cancel_batch(self._policy, batch_id, reason))
+
+    def results(self, batch_id: str) -> AsyncGenerator[Outcome, None]:
+        """Give what came of each job of a batch, in the order of submission. Raises NotFound."""
+        return self._iterate(asking.results(self._policy, batch_id))
 
     async def get(self, job_id: str) -> Job:
         """Return a job as it stands. Raises NotFound."""
@@ -138,6 +155,7 @@ class AsyncClient:
         kind: Values = None,
         queue: Values = None,
         tag: Values = None,
+        batch: Values = None,
         q: str | None = None,
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
@@ -145,7 +163,7 @@ class AsyncClient:
     ) -> AsyncGenerator[Job, None]:
         """Give the jobs that match, newest first, `limit` at most; a page is asked for when it is needed."""
         query = asking.filters(
-            state=state, kind=kind, queue=queue, tag=tag, q=q,
+            state=state, kind=kind, queue=queue, tag=tag, batch=batch, q=q,
             created_after=created_after, created_before=created_before,
         )  # fmt: skip
         return self._iterate(asking.listed(self._policy, query, limit))
@@ -172,6 +190,7 @@ class AsyncClient:
         queue: Values = None,
         state: Values = None,
         tag: Values = None,
+        batch: Values = None,
         after: str | None = None,
         patience: float | None = None,
     ) -> AsyncGenerator[Event, None]:
@@ -179,7 +198,7 @@ class AsyncClient:
 
         Begins with `hello`; see Event for `reset`. Over pages, the last fallback, there is no progress.
         """
-        query = asking.filters(kind=kind, queue=queue, state=state, tag=tag)
+        query = asking.filters(kind=kind, queue=queue, state=state, tag=tag, batch=batch)
         return self._iterate(following.all_events(self._policy, query, after, patience))
 
     async def _run(self, flow: Flow[T]) -> T:

@@ -12,7 +12,7 @@ import msgspec
 from jalebi.client.effects import Answer, Emit, Flow, Pause, Query, Request
 from jalebi.client.errors import WaitTimeout
 from jalebi.client.retrying import Policy, fetch
-from jalebi.client.wire import Batch, Job, Kind, LogLine, job_of, member, parse, read
+from jalebi.client.wire import Batch, Job, Kind, LogLine, Outcome, job_of, member, parse, read
 
 JSON: Final = {"accept": "application/json"}
 _SENT: Final = {**JSON, "content-type": "application/json"}
@@ -77,19 +77,56 @@ def submit(policy: Policy, body: Mapping[str, Any], key: str | None, wait: float
 
 
 def submit_batch(
-    policy: Policy, bodies: Iterable[Mapping[str, Any]], key: str | None, webhook: str | Mapping[str, Any] | None
+    policy: Policy,
+    bodies: Iterable[Mapping[str, Any]],
+    last: Mapping[str, Any] | None,
+    key: str | None,
+    webhook: str | Mapping[str, Any] | None,
 ) -> Flow[Batch]:
-    """Submit jobs, all or none."""
-    jobs = [
-        submission(body["kind"], body.get("args"), {k: v for k, v in body.items() if k not in {"kind", "args"}})
-        for body in bodies
-    ]
-    whole: dict[str, Any] = {"jobs": jobs}
+    """Submit jobs, all or none, and the one that runs when all of them are over."""
+
+    def body_of(given: Mapping[str, Any]) -> dict[str, Any]:
+        more = {name: value for name, value in given.items() if name not in {"kind", "args"}}
+        return submission(given["kind"], given.get("args"), more)
+
+    whole: dict[str, Any] = {"jobs": [body_of(one) for one in bodies]}
+    if last is not None:
+        whole["finally"] = body_of(last)
     if webhook is not None:
         whole["webhook"] = {"url": webhook} if isinstance(webhook, str) else webhook
     answer = yield from fetch(policy, _post("/v1/jobs/batch", whole, key))
     found = [{**raw, "wire": raw} for raw in member(answer.body, "jobs")]
     return read(member(answer.body, "batch"), Batch, jobs=found)
+
+
+def batch_path(batch_id: str, what: str = "") -> str:
+    """Return the path of a batch, or of something of it."""
+    return f"/v1/batches/{quote(batch_id, safe='')}{what}"
+
+
+def batch(policy: Policy, batch_id: str) -> Flow[Batch]:
+    """Return a batch as it stands, without its jobs. Raises NotFound."""
+    answer = yield from fetch(policy, Request("GET", batch_path(batch_id), headers=JSON))
+    return read(parse(answer.body), Batch)
+
+
+def cancel_batch(policy: Policy, batch_id: str, reason: str | None) -> Flow[Batch]:
+    """Cancel every job of a batch that is not over. Raises NotFound."""
+    body = msgspec.json.encode({} if reason is None else {"reason": reason})
+    headers = {**JSON, "content-type": "application/json"}
+    answer = yield from fetch(policy, Request("POST", batch_path(batch_id, "/cancel"), (), headers, body))
+    return read(parse(answer.body), Batch)
+
+
+def results(policy: Policy, batch_id: str) -> Flow[None]:
+    """Emit what came of each job of a batch, in the order of submission, page by page. Raises NotFound."""
+    after: str | None = ""
+    while after is not None:
+        query = (("limit", str(MOST_LISTED)), *((("after", after),) if after else ()))
+        answer = yield from fetch(policy, Request("GET", batch_path(batch_id, "/results"), query, JSON))
+        for raw in member(answer.body, "results"):
+            yield Emit(read(raw, Outcome))
+        after = member(answer.body, "next")
 
 
 def get(policy: Policy, job_id: str) -> Flow[Job]:

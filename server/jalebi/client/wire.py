@@ -155,6 +155,16 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     wire: dict[str, Any] = {}
 
 
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one job of a batch: its result where it completed, its error where it failed or was cancelled."""
+
+    job_id: str
+    state: str
+    result: Any = None
+    error: dict[str, Any] | None = None
+    wire: dict[str, Any] = {}
+
+
 def parse(body: bytes | str) -> Any:
     """Return the JSON in a body. Raises Unreadable."""
     try:
