@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """The address to listen on. Any other than loopback needs a token."""
     port: int = Field(8000, ge=0, le=65535)
     """The port to listen on; 0 takes any free one."""
+    url: str | None = None
+    """Where the client's commands find a server; the server itself takes no notice of it."""
     token: str | None = None
     """Where set, every request needs `Authorization: Bearer TOKEN`; the dashboard asks for it once."""
     origins: CommaSeparated = ()

@@ -9,6 +9,7 @@ import pytest
 
 from jalebi.client import Job, JobActive, QueueFull, Unreachable, WaitTimeout, asking
 from jalebi.client.effects import Cut, Flow
+from jalebi.client.places import JobPlace
 from jalebi.client.retrying import Policy
 from tests.client.playing import Play, answer, problem
 
@@ -155,3 +156,18 @@ def test_a_list_is_read_page_by_page_as_far_as_it_is_wanted() -> None:
     ]
     first = next(asking.listed(play.policy, (), None))
     assert type(first).__name__ == "Call"
+
+
+def test_pages_end_with_the_job_and_ask_a_server_that_holds_requests_for_no_more() -> None:
+    held = {"preference_applied": "wait=30"}
+    types = ["created", "started", "completed"]
+    events = [{"type": name, "job_id": "1", "seq": seq} for seq, name in enumerate(types, 1)]
+    play = Play([
+        answer(200, JOB, etag='"1"'), answer(200, {"events": events[:1], "next": None}), answer(304, **held),
+        answer(200, OVER, etag='"3"', **held), answer(200, {"events": events[1:], "next": None}),
+    ])  # fmt: skip
+    place = JobPlace(play.policy, "1", 0, lambda event: event, 30.0)
+    assert play.run(lambda _: place.ask()) is True
+    assert [event.seq for event in play.emitted] == [1, 2, 3]
+    over = JobPlace(play.policy, "1", 99, lambda event: event, 30.0)
+    assert Play([answer(200, OVER, etag='"3"')]).run(lambda _: over.ask()) is True

@@ -1,13 +1,18 @@
 """The client's commands as processes with pipes: exit codes, JSON lines, and one sentence for what went wrong."""
 
 import asyncio
+import io
 import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from jalebi.client import Client
+from jalebi.commands.showing import job_table
+from jalebi.settings import Settings
 from tests.commands.running import environment, run
 from tests.support import Live, serving
 from tests.targets.quick import quick_shop
@@ -216,3 +221,24 @@ async def test_json_lines_are_valid_whatever_a_job_holds(idle: Live) -> None:
     done = await run(idle, "show", job["id"])
     assert json.loads(done.out.rstrip("\n"))["args"] == {"value": value}
     assert done.out.count("\n") == 1
+
+
+async def test_the_server_is_found_by_the_file_that_the_server_reads_too(quick: Live) -> None:
+    Path(".env").write_text(f"JALEBI_URL={quick.url}\nJALEBI_TOKEN=unused\n")
+    assert Settings().url == quick.url  # and no server stumbles over it
+    job = await quick.submit("echo")
+    assert [one["id"] for one in (await run(None, "list")).lines] == [job["id"]]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_list_never_cuts_an_id_or_a_state(quick: Live, width: int) -> None:
+    job = await quick.submit("odd:name.of-a_kind")
+    await quick.until(job["id"], "completed")
+    with Client(quick.url) as client:
+        jobs = await asyncio.to_thread(lambda: list(client.list()))
+    console = Console(width=width, file=io.StringIO())
+    console.print(job_table(jobs, width))
+    head, shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert shown.startswith("completed ")
+    assert job["id"] in shown
+    assert ("QUEUE" in head) is (width == 120)

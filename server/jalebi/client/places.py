@@ -90,7 +90,8 @@ class JobPlace:
                 yield from self._pages(job.seq)
             elif job.progress is not None and not job.terminal:
                 yield from self._progress(job)
-            if job.terminal and self.last == job.seq:  # who looked again would be held until something changes
+            # Who looked again at what is over would be held until something changes.
+            if job.terminal and self.last >= job.seq and (self._seen is None or self._seen <= job.seq):
                 return True
             if looks.pause and not self.ended:
                 yield Pause(looks.pause)

@@ -91,7 +91,7 @@ def listed(options: argparse.Namespace, out: Output) -> int:
             limit=options.limit or None,
         )  # fmt: skip
         if out.human:
-            out.print(showing.job_table(jobs))
+            out.print(showing.job_table(jobs, out.console.width))
         else:
             for job in jobs:
                 out.line(job.wire)

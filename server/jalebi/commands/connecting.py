@@ -4,6 +4,8 @@ import argparse
 import os
 from typing import Any, Final
 
+from dotenv import dotenv_values
+
 from jalebi.client import AsyncClient, Client
 from jalebi.commands.arguments import DEFAULT_URL
 
@@ -36,8 +38,13 @@ def connect_async(options: argparse.Namespace) -> AsyncClient:
 
 def address(options: argparse.Namespace) -> str:
     """Return where the server is."""
-    return options.url or os.environ.get("JALEBI_URL") or DEFAULT_URL
+    return options.url or _setting("JALEBI_URL") or DEFAULT_URL
 
 
 def _where(options: argparse.Namespace) -> dict[str, Any]:
-    return {"url": address(options), "token": options.token or os.environ.get("JALEBI_TOKEN") or None}
+    return {"url": address(options), "token": options.token or _setting("JALEBI_TOKEN")}
+
+
+def _setting(name: str) -> str | None:
+    """Return a setting from the environment, else from the `.env` file that the server reads too."""
+    return os.environ.get(name) or dotenv_values(".env").get(name) or None

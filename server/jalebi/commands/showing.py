@@ -21,6 +21,8 @@ _LEVELS: Final = {"warning": "yellow", "error": "red", "critical": "bold red", "
 #: Columns of a terminal below which a bar stands without its message, and without its counts.
 WIDE: Final = 100
 MEDIUM: Final = 60
+#: Those from which on a list has room for everything.
+LISTED: Final = 110
 
 
 def state(job: Job) -> Text:
@@ -41,23 +43,21 @@ def job_line(job: Job) -> Text:
     return Text(" ").join(parts)
 
 
-def job_table(jobs: Iterable[Job]) -> Table:
-    """Return jobs as a table."""
+def job_table(jobs: Iterable[Job], width: int) -> Table:
+    """Return jobs as a table of so many columns; an id is never cut, for it is what the next command needs."""
+    wide = width >= LISTED
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("STATE", "KIND", "ID", "QUEUE"):
-        table.add_column(name, no_wrap=True, overflow="fold" if name == "ID" else "ellipsis")
-    table.add_column("%", justify="right", no_wrap=True)
+    table.add_column("STATE", no_wrap=True, min_width=10)
+    table.add_column("KIND", no_wrap=True, overflow="ellipsis")
+    table.add_column("ID", no_wrap=True, min_width=36, overflow="fold")
+    if wide:
+        table.add_column("QUEUE", no_wrap=True, overflow="ellipsis")
+    table.add_column("%", justify="right", no_wrap=True, min_width=4)
     table.add_column("CREATED", no_wrap=True)
     for job in jobs:
-        row = (
-            state(job),
-            plain(job.kind),
-            plain(job.id),
-            plain(job.queue),
-            percent(job.progress),
-            moment(job.created_at),
-        )
-        table.add_row(*row)
+        created = moment(job.created_at)
+        row = [state(job), plain(job.kind), plain(job.id), plain(job.queue), percent(job.progress), created]
+        table.add_row(*(row if wide else [*row[:3], row[4], created[5:16]]))
     return table
 
 
