@@ -37,6 +37,12 @@ def _secrets(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _address(text: str | None) -> str | None:
+    if text is not None and not text.startswith(("https://", "http://")):
+        raise ValueError("it begins with https:// or http://")
+    return text
+
+
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
         ipaddress.ip_network(text)
@@ -66,7 +72,7 @@ class Settings(BaseSettings):
     """Where set, every request needs `Authorization: Bearer TOKEN`; the dashboard asks for it once."""
     origins: CommaSeparated = ()
     """Origins of other sites whose pages may open WebSockets, comma-separated."""
-    public_url: str | None = None
+    public_url: Annotated[str | None, AfterValidator(_address)] = None
     """Where callers reach the server, `https://jobs.example.com`, for links that leave it; where not set, as asked."""
     webhook_secret: Annotated[CommaSeparated, AfterValidator(_secrets)] = ()
     """What webhooks are signed with: `whsec_` and base64. Of more, the newest first, all sign."""

@@ -317,10 +317,15 @@ async def test_without_a_secret_no_webhook_is_taken(quick: Live) -> None:
     assert made.status_code == 201
 
 
-def test_what_is_no_secret_and_no_network_is_said_at_the_start() -> None:
-    for wrong in ({"webhook_secret": "whsec_c2hvcnQ="}, {"webhook_secret": "x"}, {"webhook_allow": "10.0.0.1/8"}):
-        with pytest.raises(UsageError, match="webhook"):
-            quick_shop(**wrong)
+def test_what_is_no_secret_no_network_and_no_address_is_said_at_the_start() -> None:
+    for name, wrong in (
+        ("webhook_secret", "whsec_c2hvcnQ="),
+        ("webhook_secret", "x"),
+        ("webhook_allow", "10.0.0.1/8"),
+        ("public_url", "jobs.example.com"),
+    ):
+        with pytest.raises(UsageError, match=name):
+            quick_shop(**{name: wrong})
 
 
 async def test_what_was_not_delivered_before_a_kill_is_delivered_after_it(tmp_path: Path, receiver: Receiver) -> None:
