@@ -11,6 +11,7 @@ from playwright.async_api import Browser, ViewportSize, expect
 
 from tests.browser.conftest import Kitchen, Reader, watch
 from tests.browser.test_jobs_list import row
+from tests.support import eventually
 
 BUSY = Path(__file__).with_name("busy.py")
 
@@ -37,7 +38,11 @@ async def test_what_the_reader_did_is_shown_and_said(reader: Reader) -> None:
     page = await reader.open("/jobs?tag=said")
     await row(page, job).get_by_role("button", name="Cancel").click()
     await expect(page.locator("#done")).to_have_text("Cancelled.")
-    await page.wait_for_function("said.includes('Cancelled.')")
+
+    async def said() -> bool | None:
+        return await page.evaluate("said.includes('Cancelled.')") or None
+
+    await eventually(said)
     await page.reload()
     await expect(page.locator("[data-live]")).to_have_attribute("data-live", "live")
     await expect(page.locator("#done")).to_have_count(0)
