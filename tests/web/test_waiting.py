@@ -173,6 +173,14 @@ async def test_the_status_monitor_waits_for_the_end(quick: Live, tmp_path: Path)
     assert answer.headers["preference-applied"] == "wait=20"
 
 
+async def test_the_status_monitor_of_what_is_over_leads_on_at_once(quick: Live) -> None:
+    job = await quick.submit("echo")
+    tag = (await quick.until(job["id"], "completed")) and (await quick.client.get(job["links"]["self"])).headers["etag"]
+    async with asyncio.timeout(10):
+        answer = await quick.client.get(job["links"]["status"], headers={"Prefer": "wait=30", "If-None-Match": tag})
+    assert (answer.status_code, answer.headers["location"]) == (303, job["links"]["result"])
+
+
 async def test_whoever_waits_for_a_job_that_is_deleted_is_told_so(idle: Live) -> None:
     job = await idle.submit("echo")
     waits = [

@@ -99,20 +99,24 @@ async def job(request: Request) -> Response:
 
     With `Prefer: wait=N` it waits for a change of what the caller knows, or of what there is now.
     """
-    found, outlook, waited = await _changed(request)
+    found, outlook, waited = await _changed(request, over_too=True)
     tag = etag(found, outlook)
     if known(request, tag):
         return not_modified(tag, waited)
     return json_answer(wire(request, found, outlook), 200, {**REVALIDATE, "ETag": tag, **waited})
 
 
-async def _changed(request: Request) -> tuple[Job, Outlook, dict[str, str]]:
-    """Return a job once it has changed, or the time that the caller prefers is up; and what says so."""
+async def _changed(request: Request, *, over_too: bool) -> tuple[Job, Outlook, dict[str, str]]:
+    """Return a job once it has changed, or the time that the caller prefers is up; and what says so.
+
+    `over_too` says whether a caller who knows that it is over waits for the retry that may come.
+    """
     rooms, job_id, seconds = rooms_of(request), request.path_params["id"], preferred_wait(request)
     found, outlook = await rooms.queue.get_with_outlook(job_id)
     tag = etag(found, outlook)
     news = bool(request.headers.get("if-none-match")) and not known(request, tag)
-    if seconds and not news and not (found.terminal and "if-none-match" not in request.headers):
+    over = found.terminal and not (over_too and "if-none-match" in request.headers)
+    if seconds and not news and not over:
         with suppress(Gone):
             await until(request, rooms, job_id, seconds, lambda job: etag(job, outlook) != tag)
         found, outlook = await rooms.queue.get_with_outlook(job_id)
@@ -126,7 +130,7 @@ async def status(request: Request) -> Response:
     """
     redirect = flag(request.query_params, "redirect", default=True)
     if "if-none-match" in request.headers:
-        found, outlook, headers = await _changed(request)
+        found, outlook, headers = await _changed(request, over_too=False)
     else:
         seconds = preferred_wait(request)
         if seconds:

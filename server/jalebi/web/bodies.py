@@ -1,5 +1,6 @@
 """Reads requests: bodies within their limit, query parameters, and what callers may write in them."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ MAX_PAGE: Final = 200
 DEFAULT_PAGE: Final = 50
 #: The filters of events.
 MATCHES: Final = ("kind", "queue", "state", "tag", "batch")
+#: Bytes from which on a body is large.
+_LARGE: Final = 64 << 10
 #: Values that a repeatable parameter may have, and characters of one: the database must not choke on a query.
 MAX_VALUES: Final = 50
 MAX_VALUE: Final = 1000
@@ -175,7 +178,8 @@ async def read_json(request: Request, *, empty: Any = None, most: int = json.MAX
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType("Send the body as application/json.", headers={"Accept-Post": "application/json"})
-    return json.parse(body, most)
+    # A large body is looked at in a thread: others are not to wait for that.
+    return await asyncio.to_thread(json.parse, body, most) if len(body) > _LARGE else json.parse(body, most)
 
 
 def keyed_of(request: Request, body: Any) -> Keyed | None:
