@@ -175,7 +175,8 @@ async def test_the_status_monitor_waits_for_the_end(quick: Live, tmp_path: Path)
 
 async def test_the_status_monitor_of_what_is_over_leads_on_at_once(quick: Live) -> None:
     job = await quick.submit("echo")
-    tag = (await quick.until(job["id"], "completed")) and (await quick.client.get(job["links"]["self"])).headers["etag"]
+    await quick.until(job["id"], "completed")
+    tag = (await quick.client.get(job["links"]["self"])).headers["etag"]
     async with asyncio.timeout(10):
         answer = await quick.client.get(job["links"]["status"], headers={"Prefer": "wait=30", "If-None-Match": tag})
     assert (answer.status_code, answer.headers["location"]) == (303, job["links"]["result"])
