@@ -132,3 +132,17 @@ async def test_what_is_purged_takes_its_messages_with_it(store: Store, clock: Cl
     clock.now += 61
     assert await store.prune(surplus=0, keys_before=0) == [job.id]
     assert await rows(store, "SELECT * FROM delivery") == []
+
+
+async def test_a_batch_is_told_of_when_its_last_open_job_is_deleted_and_not_again_when_it_is_purged(
+    store: Store, clock: Clock
+) -> None:
+    batch = NewBatch(new_id(), HOOK)
+    jobs = [fresh(clock, batch=batch.id) for _ in range(3)]
+    await put(store, *jobs, batch=batch)
+    for _ in range(2):
+        await run(store)
+    await store.delete(jobs[2].id)
+    assert await rows(store, "SELECT event FROM delivery") == [("batch.completed",)]
+    await store.delete(jobs[0].id)
+    assert await rows(store, "SELECT event FROM delivery") == [("batch.completed",)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jalebi.web import following
 from tests.support import Live, eventually
 from tests.web.raw import problem
 
@@ -207,6 +208,24 @@ async def test_a_last_job_runs_when_all_others_are_over_whatever_became_of_them(
     assert done["after"] == [body["batch"]["id"]]
     page = await quick.client.get(f"/jobs/{done['after'][0]}", headers={"Accept": "text/html"})
     assert (page.status_code, page.headers["location"]) == (303, f"/jobs?batch={body['batch']['id']}")
+
+
+async def test_a_batch_whose_last_open_job_is_deleted_is_over(quick: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "LOOK_AGAIN", 0.05)
+    body = await batch_of(quick, echo(), echo(2, delay=900), **{"finally": echo("last")})
+    await quick.until(body["jobs"][0]["id"], "completed")
+    stream = {"Accept": "text/event-stream"}
+    told = asyncio.create_task(quick.client.get(body["batch"]["links"]["events"], headers=stream))
+    rooms = await quick.shop.open()
+
+    async def reads() -> bool | None:
+        return rooms.hub.readers == 1 or None
+
+    await eventually(reads)
+    await quick.client.delete(f"/v1/jobs/{body['jobs'][1]['id']}")
+    await quick.until(body["batch"]["finally"], "completed")
+    assert (await told).status_code == 200
+    assert (await ended(quick, body["batch"]))["state"] == "completed"
 
 
 # Jobs that wait for others

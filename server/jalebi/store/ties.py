@@ -50,8 +50,10 @@ class Follow:
                 return
             ended |= {event.job.id: event.job.state for event in over}
             messages = [_of_job(event, self) for event in over if _told(event.job, event.type)]
-            for batch in dict.fromkeys(event.job.batch for event in over if event.job.batch):
+            batches = dict.fromkeys(event.job.batch for event in over if event.job.batch)
+            for batch in batches | dict.fromkeys(tx.shrunk):
                 self._end_batch(tx, batch, ended, messages)
+            tx.shrunk.clear()
             if messages:
                 outbox(tx, messages)
                 tx.committed.append(self.posted)

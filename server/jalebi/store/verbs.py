@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 from jalebi import jobs
 from jalebi.errors import JalebiError, KeyReused, NotFound, QueueFull, ValidationFailed
 from jalebi.events import encode
-from jalebi.jobs import WAITING, Job, State
+from jalebi.jobs import TERMINAL, WAITING, Job, State
 from jalebi.store import faults
 from jalebi.store.rows import states
 from jalebi.store.ties import NewBatch, tie
@@ -212,6 +212,7 @@ def purge(tx: Tx, ids: Sequence[str], tags: Sequence[tuple[str, str]]) -> None:
     tx.purged.update(ids)
     listed = encode(ids).decode()
     batches = tx.execute(_BATCHES_OF, listed).fetchall()
+    tx.shrunk.update(batch for batch, was_open in batches if was_open)
     tx.execute("DELETE FROM job WHERE id IN (SELECT value FROM json_each(?))", listed)
     tx.execute(
         "DELETE FROM delivery_try WHERE delivery_id IN "
@@ -219,14 +220,17 @@ def purge(tx: Tx, ids: Sequence[str], tags: Sequence[tuple[str, str]]) -> None:
     )  # fmt: skip
     for table in ("event", "result", "file", "delivery"):
         tx.execute(f"DELETE FROM {table} WHERE job_id IN (SELECT value FROM json_each(?))", listed)
-    for (batch,) in batches:
+    for batch, _ in batches:
         _forget_batch(tx, batch)
     if tags:
         statement = "DELETE FROM job_tag WHERE (tag, job_id) IN (SELECT value->>0, value->>1 FROM json_each(?))"
         tx.execute(statement, encode(tags).decode())
 
 
-_BATCHES_OF: Final = "SELECT DISTINCT batch FROM job WHERE id IN (SELECT value FROM json_each(?)) AND batch IS NOT NULL"
+_BATCHES_OF: Final = (
+    f"SELECT batch, max(state NOT IN {states(TERMINAL)}) FROM job "
+    "WHERE id IN (SELECT value FROM json_each(?)) AND batch IS NOT NULL GROUP BY batch"
+)
 
 
 def _forget_batch(tx: Tx, batch: str) -> None:

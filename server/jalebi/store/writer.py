@@ -77,6 +77,7 @@ class Tx:
         self.steady = steady  # by a clock that nobody sets: leases are measured with it
         self.events: list[Event] = []
         self.purged: set[str] = set()  # jobs deleted here: what the same transaction did to them leaves no rows
+        self.shrunk: set[str] = set()  # batches of which a job was deleted that was not over
         self.over: dict[str, State] = {}  # what new jobs wait for in vain: it was over before
         self.queued = False  # whether a job came into line
         self.freed = False  # whether an attempt ended

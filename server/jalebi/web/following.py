@@ -21,6 +21,8 @@ T = TypeVar("T")
 #: Gives a reader some messages, and returns once its connection has room for more.
 Tell = Callable[[Sequence[Message]], Awaitable[None]]
 
+#: Seconds after which it is asked whether what is followed has ended without an event.
+LOOK_AGAIN: Final = 5.0
 REASON: Final = "Events after your cursor were purged. Forget what you know; the jobs that matter follow."
 
 
@@ -159,11 +161,19 @@ async def follow_all(
             if rooms.hub.closed:  # the replay may have stopped short: the mailbox does not join it
                 return End.DRAINING
             try:
-                async for batch in mailbox:
+                while True:
+                    try:
+                        async with asyncio.timeout(None if over is None else LOOK_AGAIN):
+                            batch = await anext(mailbox)
+                    except TimeoutError:  # a job that is deleted leaves no event
+                        if over is not None and await over(last):
+                            return End.DONE
+                        continue
                     early = rooms.hub.number < upto  # progress may be older than what was replayed
                     last = await _pass_on(mailbox, batch, last, early, tell)
                     if over is not None and _ends_one(batch) and await over(last):
                         return End.DONE
+            except StopAsyncIteration:
                 return End.DRAINING
             except Lagged:
                 _caught_in_a_burst(mailbox)
