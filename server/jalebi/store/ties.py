@@ -84,11 +84,14 @@ class Follow:
         pairs = tx.execute(
             "DELETE FROM dependency WHERE after_id IN (SELECT value FROM json_each(?)) RETURNING job_id, after_id", ids
         ).fetchall()
-        waiting = tx.heads(list(dict.fromkeys(job_id for job_id, _ in pairs)))
+        met: dict[str, list[str]] = {}
+        for job_id, after in pairs:
+            met.setdefault(job_id, []).append(after)
+        waiting = tx.heads(list(met))
         moved = [
             self._cancelled(job, failed[0], ended[failed[0]], tx)
             for job in waiting.values()
-            if job.state is State.BLOCKED and (failed := _failed(job, pairs, ended))
+            if job.state is State.BLOCKED and (failed := _failed(job, met[job.id], ended))
         ]
         gone = {job.id for job in moved}
         rest = [job for job in waiting.values() if job.state is State.BLOCKED and job.id not in gone]
@@ -107,11 +110,11 @@ class Follow:
         )
 
 
-def _failed(job: Job, pairs: Iterable[tuple[str, str]], ended: dict[str, State]) -> list[str]:
+def _failed(job: Job, met: Iterable[str], ended: dict[str, State]) -> list[str]:
     """Return the ids of what a job waited for in vain, none where it runs all the same."""
     if job.ties is None or job.ties.after_failure == "run":
         return []
-    return [after for job_id, after in pairs if job_id == job.id and ended[after] is not State.COMPLETED]
+    return [after for after in met if ended[after] is not State.COMPLETED]
 
 
 def _told(job: Job, type_: str) -> bool:
