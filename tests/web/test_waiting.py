@@ -56,6 +56,22 @@ async def test_every_visible_change_has_a_tag_of_its_own(quick: Live, tmp_path: 
     assert len(set(tags)) == 4
 
 
+async def test_what_is_left_of_a_run_is_no_change_however_it_is_reckoned(quick: Live) -> None:
+    for _ in range(12):  # so that there is a history to reckon by
+        await quick.until((await quick.submit("steps", args={"count": 2, "pause": 0.01}))["id"], "completed")
+    job = await quick.submit("steps", args={"count": 2, "pause": 60})
+    rooms = await quick.shop.open()
+
+    async def shown() -> bool | None:
+        return (await rooms.queue.get(job["id"])).progress is not None or None
+
+    await quick.until(job["id"], "running")
+    rooms.hub.report(await rooms.queue.get(job["id"]), Progress(1, 2, updated_at=rooms.store.clock()))
+    await eventually(shown)
+    tags = {(await quick.client.get(job["links"]["self"])).headers["etag"] for _ in range(10)}
+    assert len(tags) == 1
+
+
 async def test_the_place_in_line_is_a_visible_change(idle: Live) -> None:
     first, second = await idle.submit("echo"), await idle.submit("echo")
     before = (await idle.client.get(second["links"]["self"])).headers["etag"]

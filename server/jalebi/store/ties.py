@@ -49,7 +49,9 @@ class Follow:
             if not over and not ended:
                 return
             ended |= {event.job.id: event.job.state for event in over}
-            messages = [_of_job(event, self) for event in over if _told(event.job, event.type)]
+            messages = [
+                _of_job(event, self) for event in over if event.job.id not in tx.purged and _told(event.job, event.type)
+            ]
             batches = dict.fromkeys(event.job.batch for event in over if event.job.batch)
             for batch in batches | dict.fromkeys(tx.shrunk):
                 self._end_batch(tx, batch, ended, messages)

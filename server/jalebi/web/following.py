@@ -156,10 +156,10 @@ async def follow_all(
         await tell([Hello(last)])
         while True:
             last = upto = await _replay(rooms, wanted, last, upto, tell)
-            if over is not None and await over(last):
-                return End.DONE
             if rooms.hub.closed:  # the replay may have stopped short: the mailbox does not join it
                 return End.DRAINING
+            if over is not None and await over(last):
+                return End.DONE
             try:
                 while True:
                     try:

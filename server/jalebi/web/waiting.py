@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -38,7 +39,9 @@ def applied(seconds: int) -> dict[str, str]:
 
 def etag(job: Job, outlook: Outlook) -> str:
     """Return a job's entity tag. It is weak: when the job may start and end is reckoned anew for every answer."""
-    return tag_of((job.id, job.seq, job.progress, job.cancellation, outlook.position))
+    # What is left is reckoned anew for every look, too.
+    progress = None if job.progress is None else replace(job.progress, left=None)
+    return tag_of((job.id, job.seq, progress, job.cancellation, outlook.position))
 
 
 def tag_of(value: Any) -> str:
