@@ -14,8 +14,10 @@ from jalebi.settings import Settings
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from jalebi.files import Files
     from jalebi.jobs import Job
     from jalebi.runner.worker import Worker
+    from jalebi.store import Store
     from jalebi.web.rooms import Rooms
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -151,7 +153,6 @@ class Jalebi(Shop):
         from jalebi.batches import Batches
         from jalebi.bulk import Bulk
         from jalebi.feed import Feed
-        from jalebi.files import Files, folder_for
         from jalebi.hub import Hub
         from jalebi.queue import Queue
         from jalebi.retention import EVERY as RETENTION_EVERY
@@ -159,7 +160,6 @@ class Jalebi(Shop):
         from jalebi.runner.rescue import rescuing
         from jalebi.runner.worker import Worker
         from jalebi.shares import Shares
-        from jalebi.store import Store
         from jalebi.web.frames import Frames
         from jalebi.web.rooms import Rooms
         from jalebi.webhooks.connecting import Resolver
@@ -167,14 +167,7 @@ class Jalebi(Shop):
         from jalebi.webhooks.desk import Desk
 
         settings = self.settings
-        store = Store(settings.database_url, reserve=settings.reserve)
-        store.keep = settings.retention_age
-        store.root = (settings.public_url or "").rstrip("/")
-        await stack.enter_async_context(store)
-        files = Files(folder_for(store.path, settings.files_url))
-        files.trouble = lambda: store.trouble
-        files.open()
-        stack.callback(files.close)
+        store, files = await self._open_storage(stack)
         hub = Hub(settings.max_backlog, settings.max_backlog_bytes)
         stack.callback(hub.close)
         queue = Queue(store, hub, self.kinds, settings, files)
@@ -200,6 +193,21 @@ class Jalebi(Shop):
         if settings.workers:
             rooms.worker = self._worker = await stack.enter_async_context(Worker(queue, self.target).running())
         return rooms
+
+    async def _open_storage(self, stack: AsyncExitStack) -> "tuple[Store, Files]":
+        from jalebi.files import Files, folder_for
+        from jalebi.store import Store
+
+        settings = self.settings
+        store = Store(settings.database_url, reserve=settings.reserve)
+        store.keep = settings.retention_age
+        store.root = (settings.public_url or "").rstrip("/")
+        await stack.enter_async_context(store)
+        files = Files(folder_for(store.path, settings.files_url))
+        files.trouble = lambda: store.trouble
+        files.open()
+        stack.callback(files.close)
+        return store, files
 
     async def drain(self) -> None:
         """Take no new jobs, tell subscribers, and let running jobs end within the grace time."""

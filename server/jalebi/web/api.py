@@ -11,7 +11,6 @@ from jalebi.errors import (
     JobNotFinished,
     MalformedRequest,
     NotFound,
-    ValidationFailed,
 )
 from jalebi.estimates import quantile
 from jalebi.events import Outlook
@@ -21,14 +20,15 @@ from jalebi.web.bodies import (
     MATCHES,
     Cancellation,
     Submission,
+    check_hooks,
     checked,
     filter_of,
     flag,
-    hooks_of,
     keyed_of,
     known_parameters,
     limit_of,
     read_json,
+    read_object,
 )
 from jalebi.web.following import Gone
 from jalebi.web.rooms import rooms_of, root_of
@@ -37,14 +37,11 @@ from jalebi.web.waiting import REVALIDATE, applied, etag, known, not_modified, p
 
 async def submit(request: Request) -> Response:
     """`POST /v1/jobs`: store a job and answer 202 with it."""
-    body = await read_json(request)
-    if not isinstance(body, dict):
-        raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
+    body = await read_object(request)
     rooms = rooms_of(request)
     keyed = keyed_of(request, body)
     wanted = checked(Submission, body)
-    if keyed is None or await rooms.queue.made_before(keyed) is None:  # what was taken once is not looked at again
-        await rooms.webhooks.check(hooks_of(wanted))
+    await check_hooks(request, wanted, keyed)
     order = wanted.order(rooms.store.clock())
     replayed = False
     if keyed is None:

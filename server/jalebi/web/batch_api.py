@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jalebi.errors import MalformedRequest, ValidationFailed
+from jalebi.errors import MalformedRequest
 from jalebi.events import batch_wire
 from jalebi.jobs import State
 from jalebi.store.batches import Batch
@@ -19,12 +19,13 @@ from jalebi.web.answers import json_answer, wire
 from jalebi.web.bodies import (
     BatchSubmission,
     Cancellation,
+    check_hooks,
     checked,
-    hooks_of,
     keyed_of,
     known_parameters,
     limit_of,
     read_json,
+    read_object,
 )
 from jalebi.web.following import Gone, batch_over
 from jalebi.web.rooms import rooms_of, root_of
@@ -36,14 +37,11 @@ MOST_VALUES = 400_000
 
 async def submit(request: Request) -> Response:
     """`POST /v1/jobs/batch`: store jobs together, all or none, and answer 202 with them and their batch."""
-    body = await read_json(request, most=MOST_VALUES)
-    if not isinstance(body, dict):
-        raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
+    body = await read_object(request, most=MOST_VALUES)
     rooms = rooms_of(request)
     keyed = await asyncio.to_thread(keyed_of, request, body)
     wanted = await asyncio.to_thread(checked, BatchSubmission, body)
-    if keyed is None or await rooms.queue.made_before(keyed) is None:  # what was taken once is not looked at again
-        await rooms.webhooks.check(hooks_of(wanted))
+    await check_hooks(request, wanted, keyed)
     now = rooms.store.clock()
     new, replayed = await rooms.batches.submit(
         [one.order(now) for one in wanted.jobs],

@@ -132,7 +132,14 @@ class BatchSubmission(BaseModel):
     last: Annotated[Submission | None, Field(alias="finally")] = None
 
 
-def hooks_of(body: Submission | BatchSubmission) -> dict[str, str]:
+async def check_hooks(request: Request, body: Submission | BatchSubmission, keyed: Keyed | None) -> None:
+    """Look at a submission's webhooks, unless its key has made its jobs before. Raises ValidationFailed, KeyReused."""
+    hooks, rooms = _hooks_of(body), rooms_of(request)
+    if hooks and (keyed is None or await rooms.queue.made_before(keyed) is None):
+        await rooms.webhooks.check(hooks)
+
+
+def _hooks_of(body: Submission | BatchSubmission) -> dict[str, str]:
     """Return the URLs of a submission's webhooks, each by its place in the body (RFC 6901)."""
     hooks = {"": body.webhook}
     if isinstance(body, BatchSubmission):
@@ -180,6 +187,14 @@ async def read_json(request: Request, *, empty: Any = None, most: int = json.MAX
         raise UnsupportedMediaType("Send the body as application/json.", headers={"Accept-Post": "application/json"})
     # A large body is looked at in a thread: others are not to wait for that.
     return await asyncio.to_thread(json.parse, body, most) if len(body) > _LARGE else json.parse(body, most)
+
+
+async def read_object(request: Request, *, empty: Any = None, most: int = json.MAX_NODES) -> dict[str, Any]:
+    """Return the JSON object in the body, read as `read_json` does. Raises ValidationFailed for anything else, too."""
+    body = await read_json(request, empty=empty, most=most)
+    if not isinstance(body, dict):
+        raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
+    return body
 
 
 def keyed_of(request: Request, body: Any) -> Keyed | None:

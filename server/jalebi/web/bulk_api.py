@@ -6,12 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jalebi.errors import ValidationFailed
 from jalebi.jobs import State
 from jalebi.store.reads import Filter
 from jalebi.web.answers import json_answer, wire
 from jalebi.web.api import accepted
-from jalebi.web.bodies import MAX_VALUE, MAX_VALUES, Instant, checked, read_json
+from jalebi.web.bodies import MAX_VALUE, MAX_VALUES, Instant, checked, read_object
 from jalebi.web.rooms import rooms_of
 
 Value = Annotated[str, Field(max_length=MAX_VALUE, pattern=r"^[^\x00]*$")]
@@ -64,9 +63,7 @@ class BulkAction(BaseModel):
 
 async def bulk(request: Request) -> Response:
     """`POST /v1/jobs/bulk`: say what would be touched, or answer 202 with the job that does it."""
-    body = await read_json(request)
-    if not isinstance(body, dict):
-        raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
+    body = await read_object(request)
     asked, rooms = checked(BulkAction, body), rooms_of(request)
     wanted = asked.filter.filter()
     if asked.dry_run:

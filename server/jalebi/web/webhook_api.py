@@ -6,12 +6,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jalebi.errors import ValidationFailed
 from jalebi.events import rfc3339
 from jalebi.settings import is_secret
 from jalebi.store.deliveries import Delivery, Endpoint
 from jalebi.web.answers import NO_STORE, json_answer
-from jalebi.web.bodies import checked, known_parameters, read_json
+from jalebi.web.bodies import checked, known_parameters, read_object
 from jalebi.web.rooms import rooms_of
 from jalebi.webhooks.addresses import without_query
 
@@ -48,14 +47,14 @@ async def endpoints(request: Request) -> Response:
 
 async def add(request: Request) -> Response:
     """`POST /v1/webhooks`: give the webhooks to a URL, and to all below it, a secret of their own."""
-    body = checked(EndpointBody, await _object(request))
+    body = checked(EndpointBody, await read_object(request))
     made = await rooms_of(request).webhooks.add(body.url, body.secret)
     return json_answer({**_shown(made), "secret": made.secret}, 201)
 
 
 async def rotate(request: Request) -> Response:
     """`POST /v1/webhooks/{id}/rotate`: a new secret, beside which the old one signs for a while."""
-    body = checked(Rotation, await _object(request, {}))
+    body = checked(Rotation, await read_object(request, empty={}))
     made = await rooms_of(request).webhooks.rotate(request.path_params["id"], body.overlap)
     return json_answer({**_shown(made), "secret": made.secret})
 
@@ -64,13 +63,6 @@ async def remove(request: Request) -> Response:
     """`DELETE /v1/webhooks/{id}`: let the secret of the settings sign again."""
     await rooms_of(request).webhooks.remove(request.path_params["id"])
     return Response(status_code=204, headers=NO_STORE)
-
-
-async def _object(request: Request, empty: Any = None) -> Any:
-    body = await read_json(request, empty=empty)
-    if not isinstance(body, dict):
-        raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
-    return body
 
 
 def _shown(one: Endpoint) -> dict[str, Any]:
