@@ -188,7 +188,7 @@ class Play:
     def _left(self, job: Job) -> Left | None:
         history = self.histories.of(job.kind)
         progress = self._bars.get(job.id)
-        seen = Job(**{name: getattr(job, name) for name in job.__slots__} | {"progress": progress})
+        seen = Job(**{name: getattr(job, name) for name in job.__struct_fields__} | {"progress": progress})
         bar = self.histories.bar(seen, self._now)
         return left(history.durations, history.shapes, self._now - (job.started_at or 0.0), bar)
 

@@ -1,7 +1,7 @@
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from jalebi.events import Event
 from jalebi.hub import Advance, Hub, Lagged

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Final
+
+from msgspec.structs import replace
 
 from jalebi.errors import JobFinished, NotFound, UnknownKind, ValidationFailed
 from jalebi.ids import new_id

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from jalebi.estimates import Basis, Span
 from jalebi.jobs import TERMINAL, Cancellation, Job, Progress, State, Ties, batch_state
@@ -21,8 +22,7 @@ _ANNOUNCED: Final = {State.RUNNING: "started"}
 _NO_TIES: Final = Ties()
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """A durable fact: `number` orders all events of one installation, `seq` those of one job.
 
     `job` is the job as of the event. `extra` is what only this type carries: `log` or `file`.

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from msgspec import structs
 from sqlalchemy import Connection
 
 from jalebi.estimates import Left, Span, Takes, left, overdue, passed
@@ -105,7 +106,7 @@ class Forecast:
         if at <= now < at + KEPT:
             return None if known is None else replace(known, spread=passed(known.spread, now - at))
         if (newest := self._hub.progress(job.id)) is not None:
-            job = replace(job, progress=newest)
+            job = structs.replace(job, progress=newest)
         history = self.histories.of(job.kind)
         elapsed = max(0.0, now - started)
         found = left(history.durations, history.shapes, elapsed, self.histories.bar(job, now))

@@ -4,8 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from jalebi.events import Event
 from jalebi.jobs import ACTIVE, Job, Progress

@@ -2,9 +2,12 @@
 
 import random as _random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jalebi.errors import JobActive, JobFinished
 from jalebi.estimates import Span
@@ -50,8 +53,7 @@ def sources(target: State) -> frozenset[State]:
     return frozenset(state for state, targets in MOVES.items() if target in targets)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """The latest position of a running attempt; `rate` is in units a second, times are Unix seconds."""
 
     done: float
@@ -80,8 +82,7 @@ class Progress:
         return max(0.0, (self.total - self.done) / self.rate)
 
 
-@dataclass(frozen=True, slots=True)
-class Cancellation:
+class Cancellation(Struct, frozen=True):
     """The receipts of a cancellation, in Unix seconds: asked for, told to the attempt, heard by its code, over.
 
     An attempt that ends by itself or at SIGTERM has `stopped_at`, one whose process had to be killed `killed_at`.
@@ -94,16 +95,14 @@ class Cancellation:
     killed_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(Struct, frozen=True):
     """Who is told over HTTP that something is over, and of which ends (`completed`, `failed`, `cancelled`)."""
 
     url: str
     events: tuple[str, ...] = ("completed", "failed", "cancelled")
 
 
-@dataclass(frozen=True, slots=True)
-class Ties:
+class Ties(Struct, frozen=True):
     """What a job waits for and who waits for it.
 
     `after` are ids of jobs and batches that have to complete before it; where one of them does not, the job is
@@ -115,8 +114,7 @@ class Ties:
     webhook: Webhook | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """A job as it is stored. Times are Unix seconds; `args` is JSON text; `cursor` is the number of its last event.
 
     `batch` is the id of the batch that it was submitted with.

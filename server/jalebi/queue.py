@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from jalebi.background import log
@@ -31,8 +32,7 @@ BACKOFF: Final = 2.0
 MAX_DELAY: Final = 10 * 365 * 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """One submission; what is None comes from the kind. Times are Unix seconds, `timeout` seconds.
 
     `after` are ids of jobs and batches that it waits for (see `jobs.Ties`).
@@ -58,8 +58,7 @@ class Order:
         return Ties(tuple(dict.fromkeys(self.after)), self.after_failure, self.webhook)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """A job that is to be stored, with its kind and the args as they were handed in."""
 
     job: Job

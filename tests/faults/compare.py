@@ -3,10 +3,11 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from jalebi.events import Event
@@ -84,7 +85,7 @@ def compare(model: Model, heard: Sequence[Event], tables: Tables) -> None:
 
 def _as_kept(job: Job) -> tuple[Any, ...]:
     error = None if job.error is None else (job.error["type"], job.error.get("attempt"))
-    receipts = {} if job.cancellation is None else asdict(job.cancellation)
+    receipts = {} if job.cancellation is None else msgspec.structs.asdict(job.cancellation)
     return (
         job.state.value, job.attempt, job.tries, job.max_attempts, job.seq, job.run_at, job.worker, job.lease_until,
         job.started_at, job.finished_at, job.expires_at, error, None if job.progress is None else job.progress.done,

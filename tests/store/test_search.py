@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Connection
 
 from jalebi.ids import id_time, new_id
@@ -134,7 +135,7 @@ async def test_jobs_by_state_are_known_where_kinds_and_queues_narrow_and_nothing
 async def test_a_clock_that_was_set_back_hides_no_job_from_who_has_time(store: Store, clock: Clock) -> None:
     ahead = fresh(clock)
     clock.now -= 3600
-    late = replace(fresh(clock), id=new_id(clock.now), created_at=clock.now)
+    late = structs.replace(fresh(clock), id=new_id(clock.now), created_at=clock.now)
     assert id_time(late.id) > clock.now + 3000  # ids go on growing
     await put(store, ahead, late)
     found = await store.read(lambda c: search.find(c, Filter(created_before=clock.now + 1), limit=10))

@@ -1,10 +1,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from jalebi.errors import JobActive, JobFinished, NotFound, QueueFull, StorageUnavailable
 from jalebi.events import Event

@@ -1,12 +1,12 @@
 """A job's page and the page of its log over HTTP, the lines that its WebSocket sends, and the time line."""
 
 import re
-from dataclasses import replace
 from html import unescape
 from typing import Any
 
 import httpx2
 import pytest
+from msgspec.structs import replace
 
 from jalebi.events import Event
 from jalebi.jobs import Cancellation, Failed, Job, State, failure

@@ -1,10 +1,10 @@
 """A job drawn in a terminal, line over line; and written, a line for each change, where there is none."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from jalebi.events import Event, Snapshot

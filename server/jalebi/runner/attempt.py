@@ -5,9 +5,10 @@ import mimetypes
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from msgspec.structs import replace
 
 from jalebi.background import log, spawn
 from jalebi.context import clean_text

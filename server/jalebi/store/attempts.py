@@ -1,8 +1,10 @@
 """What a worker writes: claims, and the fenced writes of attempts. Each verb serves a whole batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
+
+from msgspec.structs import replace
 
 from jalebi import jobs
 from jalebi.events import encode

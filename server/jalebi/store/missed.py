@@ -1,9 +1,9 @@
 """What a reader has missed, read from the store in pages that stay small, however large the jobs are."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from jalebi.events import Event

@@ -1,10 +1,11 @@
 """What follows when a job is over: jobs that waited for it start, its batch may be over too, webhooks are written."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jalebi import jobs
 from jalebi.errors import ValidationFailed

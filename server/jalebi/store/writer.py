@@ -6,8 +6,10 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
+
+from msgspec.structs import replace
 
 from jalebi.errors import JalebiError, StorageUnavailable
 from jalebi.events import Event, announced, encode

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
+from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 from starlette.requests import Request
 from starlette.responses import Response
