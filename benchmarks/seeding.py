@@ -155,6 +155,7 @@ def _fill(connection: Any, values: dict[str, Any]) -> None:
             f"INSERT INTO job_tag SELECT json_extract(tags, '$[{tag}]') AS tag, id FROM job "
             f"WHERE json_array_length(tags) > {tag} ORDER BY tag, id"
         )
+    connection.execute("INSERT INTO tally SELECT queue, kind, state, count(*) FROM job GROUP BY queue, kind, state")
     connection.execute("CREATE TABLE seeded_running AS SELECT id FROM job WHERE state = 'running'")
     # Nothing is started: what waits goes on waiting while a worker stands by, which some pages show.
     connection.executemany("INSERT INTO queue (name, paused) VALUES (?, 1)", [(name,) for name in QUEUES])

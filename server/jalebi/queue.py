@@ -22,8 +22,8 @@ from jalebi.settings import Settings
 from jalebi.store import Store, reads, search
 from jalebi.store.ahead import Ahead
 from jalebi.store.attempts import Claim
+from jalebi.store.submissions import Keyed, Submitted, gone, key_reused
 from jalebi.store.ties import NewBatch
-from jalebi.store.verbs import Keyed, Submitted, gone, key_reused
 
 __all__ = ["Keyed", "Made", "NewBatch", "Order", "Queue", "Submitted", "nothing_runs"]
 

@@ -17,7 +17,8 @@ from jalebi.events import Event
 from jalebi.jobs import Job
 from jalebi.store import Store
 from jalebi.store.attempts import Claim
-from jalebi.store.writer import Op, Tx, Writer
+from jalebi.store.tx import Op, Tx
+from jalebi.store.writer import Writer
 from tests.faults.compare import compare, everything
 from tests.faults.model import KEEP, Model
 from tests.faults.steps import Poison, Prune, Report, Settle, Step, Submit, answers, seen

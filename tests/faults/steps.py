@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Literal
 
 from jalebi.errors import JobActive, JobFinished, KeyReused, NotFound, QueueFull, StorageUnavailable, ValidationFailed
 from jalebi.jobs import Failed, Job, Outcome, Progress, Ties
-from jalebi.store import Store, attempts, verbs
-from jalebi.store.writer import Op, Tx
+from jalebi.store import Store, attempts, submissions, verbs
+from jalebi.store.tx import Op, Tx
 from tests.faults.model import ACTIVE, LOST, TERMINAL, Known, Model
 
 
 def seen(answer: Any) -> Any:
     """Return an answer of the store in the words of the model."""
     match answer:
-        case verbs.Submitted():
+        case submissions.Submitted():
             return [seen(job) for job in answer.jobs], answer.replayed
         case Job():
             return answer.id, answer.state.value, answer.attempt, answer.seq
@@ -42,14 +42,14 @@ class Step:
 
 @dataclass
 class Submit(Step):
-    rank = verbs.Submit.rank
+    rank = submissions.Submit.rank
     jobs: Sequence[Job]
     max_waiting: int
     key: str | None = None
     fingerprint: str = ""
 
     def put(self, store: Store) -> Coroutine[Any, Any, Any]:
-        keyed = None if self.key is None else verbs.Keyed("me", self.key, self.fingerprint)
+        keyed = None if self.key is None else submissions.Keyed("me", self.key, self.fingerprint)
         return store.submit(self.jobs, max_waiting=self.max_waiting, keyed=keyed)
 
     def apply(self, model: Model) -> Any:

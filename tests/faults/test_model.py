@@ -16,8 +16,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from jalebi.jobs import Job
 from jalebi.store import Store
 from jalebi.store.attempts import Fenced, Rescue
+from jalebi.store.tally import Tally
 from jalebi.store.ties import Follow
-from jalebi.store.writer import Tx
+from jalebi.store.tx import Tx
 from tests.faults.bench import PatientWriter
 from tests.faults.machine import Shop
 
@@ -105,16 +106,10 @@ def test_with_leases_judged_by_the_wall_clock_the_machine_finds_a_stolen_job(
         work(tmp_path, 200, SABOTAGE)
 
 
-def test_without_a_tally_trigger_the_machine_finds_a_wrong_count(
+def test_where_moves_are_not_counted_the_machine_finds_a_wrong_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Store._open
-
-    def without_trigger(store: Store) -> None:
-        whole(store)
-        store._connection.execute("DROP TRIGGER IF EXISTS tally_update")
-
-    monkeypatch.setattr(Store, "_open", without_trigger)
+    monkeypatch.setattr(Tally, "moved", lambda *_: None)
     with pytest.raises(AssertionError, match="the tally is not the count"):
         work(tmp_path, 200, SABOTAGE)
 

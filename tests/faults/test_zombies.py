@@ -25,7 +25,8 @@ from jalebi.runner import rescue
 from jalebi.runner.worker import Worker
 from jalebi.store import Store, reads
 from jalebi.store.attempts import Claim, Fenced
-from jalebi.store.writer import Op, Writer
+from jalebi.store.tx import Op
+from jalebi.store.writer import Writer
 from tests.faults import shop as kinds
 from tests.faults.harness import (
     Server,

@@ -7,7 +7,8 @@ import pytest
 from jalebi.errors import NotFound
 from jalebi.jobs import Completed, Job, State
 from jalebi.store import Store, reads, search
-from jalebi.store.verbs import Keyed, Prune
+from jalebi.store.submissions import Keyed
+from jalebi.store.verbs import Prune
 from tests.store.conftest import Clock
 from tests.store.test_verbs import claim, fresh, put
 

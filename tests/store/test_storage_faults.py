@@ -19,8 +19,8 @@ from jalebi.jobs import Completed, State
 from jalebi.store import Store, reads
 from jalebi.store import writer as writer_module
 from jalebi.store.attempts import SettleFenced
-from jalebi.store.verbs import Submit
-from jalebi.store.writer import Op, Tx
+from jalebi.store.submissions import Submit
+from jalebi.store.tx import Op, Tx
 from tests.store.conftest import Clock
 from tests.store.test_verbs import claim, fresh, get, put, put_together
 from tests.support import eventually, serving

@@ -12,8 +12,8 @@ from jalebi.ids import new_id
 from jalebi.jobs import Completed, Failed, Job, Progress, Released, State, failure
 from jalebi.store import Store, missed, reads, search
 from jalebi.store.attempts import Claim, Nudge, SettleFenced
+from jalebi.store.tx import Op, Tx
 from jalebi.store.verbs import Delete, Retry
-from jalebi.store.writer import Op, Tx
 from tests.store.conftest import Clock
 from tests.test_jobs import a_job
 

@@ -1,7 +1,7 @@
 """What a worker writes: claims, and the fenced writes of attempts. Each verb serves a whole batch."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from jalebi import jobs
 from jalebi.events import encode
 from jalebi.jobs import ACTIVE, Completed, Failed, Job, Outcome, Progress, State
 from jalebi.store.rows import states, text
-from jalebi.store.writer import PARKED, Op, Tx
+from jalebi.store.tx import PARKED, Op, Tx
 
 PAGE: Final = 500
 #: Lines up to which each is looked at by itself; of more, all jobs are gone through in their common order.
@@ -112,6 +112,7 @@ class ProgressFenced(Fenced):
             f"AND job.state IN {_ACTIVE}",
             encode(rows).decode(),
         )
+        tx.changed_aside([op.job_id for op in ops])
         return [None] * len(ops)
 
 
@@ -132,6 +133,7 @@ class ReceiptFenced(Fenced):
                 "AND state = 'cancelling' AND cancellation IS NOT NULL",
                 f"$.{op.step}_at", op.at, op.job_id, op.attempt,
             )  # fmt: skip
+        tx.changed_aside([op.job_id for op in ops])
         return [None] * len(ops)
 
 
@@ -241,19 +243,36 @@ class Claim(Op):
     kinds: Callable[[], Mapping[str, int | None]]
     caps: Callable[[], Mapping[str, int]]
     withdrawn: bool = False
+    begun: list[Job] = field(default_factory=list, init=False)  # in the transaction at hand
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[Claim]") -> list[Any]:
         """Leave it to the upkeep, which comes after everything that could bring work."""
         return [PARKED] * len(ops)
 
-    def take(self, tx: Tx) -> list[Job]:
-        """Claim up to `free` jobs, the highest priority first, then the oldest."""
-        free = self.free()
-        if free <= 0 or self.withdrawn:
+    def begin(self, tx: Tx, fresh: Sequence[Job]) -> list[Job]:
+        """Start new jobs at once, where nobody is in line before them and no limit is to be looked at."""
+        free, kinds, caps, rooms = self.free(), self.kinds(), self.caps(), tx.tally.rooms()
+        if free <= 0 or self.withdrawn or any(kind in kinds for kind, _ in tx.tally.lines):
             return []
+        open_to = {kind for kind, most in kinds.items() if most is None and kind not in caps}
+        may = [job for job in fresh if job.state is State.QUEUED and job.kind in open_to and job.queue not in rooms]
+        if len(may) > free:
+            may = sorted(may, key=lambda job: (-job.priority, job.id))[:free]
+        self.begun = self._started(tx, may)
+        return self.begun
+
+    def _started(self, tx: Tx, jobs_: Iterable[Job]) -> list[Job]:
+        until = tx.steady + self.lease
+        return [tx.announce(jobs.claimed(job, now=tx.now, worker=self.worker, lease_until=until)) for job in jobs_]
+
+    def take(self, tx: Tx) -> list[Job]:
+        """Claim up to `free` jobs, the highest priority first, then the oldest; return them after those just begun."""
+        free = self.free() - len(self.begun)
+        if free <= 0 or self.withdrawn or not tx.tally.lines:
+            return self.begun
         kinds, caps = self.kinds(), dict(self.caps())
-        rooms = _queue_rooms(tx)
+        rooms = tx.tally.rooms()
         for kind, most in kinds.items():
             if most is None:
                 continue
@@ -261,12 +280,9 @@ class Claim(Op):
             caps[kind] = min(caps.get(kind, most), max(0, most - running))
         chosen = self._chosen(self._ready(tx, kinds, caps, rooms, free), caps, rooms, free)
         heads = tx.heads(chosen)
-        started = [
-            tx.announce(jobs.claimed(heads[job_id], now=tx.now, worker=self.worker, lease_until=tx.steady + self.lease))
-            for job_id in chosen
-        ]
+        started = self._started(tx, [heads[job_id] for job_id in chosen])
         tx.write(started)
-        return started
+        return self.begun + started
 
     @staticmethod
     def _chosen(ready: list[_Ready], caps: dict[str, int], rooms: dict[str, int], free: int) -> list[str]:
@@ -290,10 +306,9 @@ class Claim(Op):
 
         A line is of one kind and one queue, so that no row is read of a job that may not start now.
         """
-        queued = tx.execute("SELECT kind, queue FROM tally INDEXED BY tally_ready WHERE state = 'queued' AND n > 0")
         lines = [
             (kind, queue, room)
-            for kind, queue in queued.fetchall()
+            for kind, queue in tx.tally.lines
             if kind in kinds and (room := min(free, caps.get(kind, free), rooms.get(queue, free))) > 0
         ]
         ready: list[_Ready] = []
@@ -312,18 +327,6 @@ class Claim(Op):
             )  # fmt: skip
             ready.extend(rows.fetchall())
         return ready
-
-
-def _queue_rooms(tx: Tx) -> dict[str, int]:
-    """Return how many more jobs may start of each queue that has a limit or is paused."""
-    rooms: dict[str, int] = {}
-    for queue, paused, most in tx.execute("SELECT name, paused, max_running FROM queue").fetchall():
-        if paused:
-            rooms[queue] = 0
-        elif most is not None:
-            running = tx.execute(f"SELECT sum(n) FROM tally WHERE queue = ? AND state IN {_ACTIVE}", queue).fetchone()
-            rooms[queue] = max(0, most - (running[0] or 0))
-    return rooms
 
 
 @dataclass(eq=False)
@@ -354,3 +357,4 @@ def promote(tx: Tx) -> float | None:
 def shift_retries(tx: Tx, seconds: float) -> None:
     """Move the times of all retries along with a clock that was set."""
     tx.execute("UPDATE job SET run_at = run_at + ? WHERE state = 'retrying'", seconds)
+    tx.all_changed_aside()

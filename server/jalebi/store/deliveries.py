@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from jalebi.errors import NotFound
 from jalebi.events import encode
 from jalebi.store.tables import DeliveryRow, DeliveryTryRow, EndpointRow
-from jalebi.store.writer import Op, Tx
+from jalebi.store.tx import Op, Tx
 
 _delivery_t = SQLModel.metadata.tables[str(DeliveryRow.__tablename__)]
 _try_t = SQLModel.metadata.tables[str(DeliveryTryRow.__tablename__)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jalebi.store.writer import Op, Tx
+from jalebi.store.tx import Op, Tx
 
 
 @dataclass(eq=False)

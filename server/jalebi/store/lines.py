@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 from jalebi.jobs import ACTIVE
 from jalebi.store.reads import job_t, queue_counts
 from jalebi.store.tables import QueueRow
-from jalebi.store.writer import Op, Tx
+from jalebi.store.tx import Op, Tx
 
 _queue_t = SQLModel.metadata.tables[str(QueueRow.__tablename__)]
 #: Queued jobs among which the oldest of a queue is looked for; where more wait, it is the next one's wait.
@@ -79,5 +79,6 @@ class Rule(Op):
                 if value is not cls.UNCHANGED:
                     tx.execute(f"UPDATE queue SET {column} = ? WHERE name = ?", value, op.name)
             tx.execute("DELETE FROM queue WHERE name = ? AND NOT paused AND max_running IS NULL", op.name)
+        tx.tally.load_rules(tx.connection)
         tx.freed = True
         return [None] * len(ops)

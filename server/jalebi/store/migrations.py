@@ -160,7 +160,17 @@ CREATE TABLE endpoint (
 ) WITHOUT ROWID;
 """
 
-STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH)
+#: The counts are moved by the writer, once a transaction and not once a row (see `tally`).
+_FIFTH: Final = """
+DROP TRIGGER tally_insert;
+DROP TRIGGER tally_delete;
+DROP TRIGGER tally_update;
+DROP TRIGGER batch_insert;
+DROP TRIGGER batch_delete;
+DROP TRIGGER batch_update;
+"""
+
+STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 #: Marks the file as ours (SQLite's application_id): "Jalb".
 APPLICATION_ID: Final = 0x4A616C62
 

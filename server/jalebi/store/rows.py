@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from jalebi.events import Event
+from jalebi.events import TERMINAL_TYPES, Event
 from jalebi.jobs import Cancellation, Job, Progress, State, Ties
+from jalebi.store.packed import Columns
 
 #: The columns of a job in the order in which every statement and every read has them.
 JOB_COLUMNS: Final = (
@@ -21,6 +23,11 @@ MOVING: Final = (
     "state", "attempt", "tries", "run_at", "started_at", "finished_at", "expires_at", "worker", "lease_until", "error",
     "progress", "cancellation",
 )  # fmt: skip
+
+#: What is in a row besides, as it was at the last event.
+MOVED: Final = ("seq", "cursor", *MOVING)
+_JSON: Final = frozenset({"tags", "error", "progress", "cancellation", "ties"})
+_GET: Final = {name: attrgetter("state.value" if name == "state" else name) for name in JOB_COLUMNS}
 
 _progress = msgspec.json.Decoder(Progress)
 _cancellation = msgspec.json.Decoder(Cancellation)
@@ -38,22 +45,22 @@ def text(value: Any) -> str | None:
     return None if value is None else _encode(value).decode()
 
 
-def to_row(job: Job) -> tuple[Any, ...]:
-    """Return a job's columns."""
-    return (
-        job.id, job.kind, job.queue, job.priority, text(job.tags), job.state, job.attempt, job.tries, job.max_attempts,
-        job.timeout, job.seq, job.cursor, job.created_at, job.run_at, job.started_at, job.finished_at, job.expires_at,
-        job.worker, job.lease_until, text(job.error), text(job.progress), text(job.cancellation), job.batch,
-        text(job.ties), job.args,
-    )  # fmt: skip
+def job_columns(jobs: Sequence[Job]) -> Columns:
+    """Return the columns of new jobs."""
+    return [(name, _column(name, jobs)) for name in JOB_COLUMNS]
 
 
-def to_move(job: Job) -> tuple[Any, ...]:
-    """Return what a move has changed: the id, `seq`, `cursor` and the columns of MOVING."""
-    return (
-        job.id, job.seq, job.cursor, job.state, job.attempt, job.tries, job.run_at, job.started_at, job.finished_at,
-        job.expires_at, job.worker, job.lease_until, text(job.error), text(job.progress), text(job.cancellation),
-    )  # fmt: skip
+def moved_columns(before: Sequence[Job], after: Sequence[Job]) -> Columns:
+    """Return what moves have changed, the id first."""
+    changed: Columns = [
+        (name, _column(name, after)) for name in MOVED if list(map(_GET[name], before)) != list(map(_GET[name], after))
+    ]
+    return [("id", _column("id", after)), *changed]
+
+
+def _column(name: str, jobs: Sequence[Job]) -> Sequence[Any]:
+    column = list(map(_GET[name], jobs))
+    return list(map(text, column)) if name in _JSON else column
 
 
 def from_row(row: Sequence[Any]) -> Job:
@@ -91,27 +98,54 @@ def from_row(row: Sequence[Any]) -> Job:
     )
 
 
-def event_body(event: Event) -> str:
-    """Return what an event's row keeps: for a log line the line, else the moving part of the job."""
-    if event.type == "log":
-        return _encode({**(event.extra or {}), "state": event.job.state}).decode()
-    job = event.job
-    kept: dict[str, Any] = {
-        "state": job.state,
-        "attempt": job.attempt,
-        "tries": job.tries,
-        "run_at": job.run_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-        "error": job.error,
-        "progress": job.progress,
-    }
-    if job.cancellation is not None:
-        kept["cancellation"] = job.cancellation
-    if job.expires_at is not None:
-        kept["expires_at"] = job.expires_at
-    if event.extra is not None:
-        kept["extra"] = event.extra
+class Kept(msgspec.Struct, omit_defaults=True):
+    """What an event's row keeps of the job; what is as it mostly is with its type is left out (see `_usual`)."""
+
+    state: State | None = None
+    attempt: int = 1
+    tries: int = 1
+    run_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    error: Mapping[str, Any] | None = None
+    progress: Progress | None = None
+    cancellation: Cancellation | None = None
+    expires_at: float | None = None
+    extra: Mapping[str, Any] | None = None
+
+
+_kept = msgspec.json.Decoder(Kept)
+_NEW: Final = Kept(attempt=0, tries=0)
+_STARTED: Final = Kept()
+
+
+def _usual(type_: str) -> State:
+    return {"created": State.QUEUED, "started": State.RUNNING}.get(type_) or State(type_)
+
+
+def event_body(event: Event) -> str | None:
+    """Return what an event's row keeps: for a log line the line, else the moving part of the job.
+
+    None for a job that was just put into line, and for the start of a first attempt.
+    """
+    job, type_ = event.job, event.type
+    if type_ == "log":
+        return _encode({**(event.extra or {}), "state": job.state}).decode()
+    kept = Kept(
+        None if type_ != "file" and job.state is _usual(type_) else job.state,
+        job.attempt,
+        job.tries,
+        job.run_at,
+        None if type_ == "started" and job.started_at == event.at else job.started_at,
+        None if job.finished_at == event.at else job.finished_at,
+        job.error,
+        job.progress,
+        job.cancellation,
+        job.expires_at,
+        event.extra,
+    )
+    if (type_ == "created" and kept == _NEW) or (type_ == "started" and kept == _STARTED):
+        return None
     return _encode(kept).decode()
 
 
@@ -123,20 +157,20 @@ def event_from(job: Job, number: int, seq: int, type_: str, at: float, line: int
         )
         state = State(extra.pop("state", State.RUNNING))
         return Event(number, type_, at, replace(job, seq=seq, cursor=number, state=state), extra)
-    kept: Mapping[str, Any] = json.loads(body or "{}")
+    kept = _kept.decode(body) if body else _NEW if type_ == "created" else _STARTED
     then = replace(
         job,
         seq=seq,
         cursor=number,
-        state=State(kept["state"]),
-        attempt=kept["attempt"],
-        tries=kept["tries"],
-        run_at=kept["run_at"],
-        started_at=kept["started_at"],
-        finished_at=kept["finished_at"],
-        error=kept["error"],
-        expires_at=kept.get("expires_at"),
-        progress=None if kept["progress"] is None else Progress(**kept["progress"]),
-        cancellation=None if kept.get("cancellation") is None else Cancellation(**kept["cancellation"]),
+        state=kept.state or _usual(type_),
+        attempt=kept.attempt,
+        tries=kept.tries,
+        run_at=kept.run_at,
+        started_at=at if type_ == "started" and kept.started_at is None else kept.started_at,
+        finished_at=at if type_ in TERMINAL_TYPES and kept.finished_at is None else kept.finished_at,
+        error=kept.error,
+        expires_at=kept.expires_at,
+        progress=kept.progress,
+        cancellation=kept.cancellation,
     )
-    return Event(number, type_, at, then, kept.get("extra"))
+    return Event(number, type_, at, then, kept.extra)

@@ -23,7 +23,8 @@ from jalebi.store.migrations import STEPS, check, migrate
 from jalebi.store.reserve import PAGE, Reserve
 from jalebi.store.trends import Gathered
 from jalebi.store.trouble import Disk
-from jalebi.store.writer import Op, Tx, Writer
+from jalebi.store.tx import Op, Tx
+from jalebi.store.writer import Writer
 from jalebi.store.writes import Writes
 
 try:
@@ -260,6 +261,9 @@ class Store(Writes):
 
         First of all in a transaction, for what it makes wait itself is reckoned by the clock as it is.
         """
+        tx.starters = self._parked
+        for claim in self._parked:
+            claim.begun = []
         ahead = tx.now - tx.steady
         if abs(ahead - self._ahead) > CLOCK_SET and self._writer is not None:
             attempts.shift_retries(tx, ahead - self._ahead)

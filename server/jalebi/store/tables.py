@@ -108,7 +108,7 @@ class FileRow(SQLModel, table=True):
 
 
 class TallyRow(SQLModel, table=True):
-    """How many jobs are in a state, by queue and kind; kept by triggers, so that nobody has to count."""
+    """How many jobs are in a state, by queue and kind; kept by the writer, so that nobody has to count."""
 
     __tablename__ = "tally"
     __table_args__ = (
@@ -236,7 +236,7 @@ class BatchRow(SQLModel, table=True):
 
 
 class BatchTallyRow(SQLModel, table=True):
-    """How many jobs of a batch are in a state; kept by triggers."""
+    """How many jobs of a batch are in a state; kept by the writer."""
 
     __tablename__ = "batch_tally"
     __table_args__ = {"sqlite_with_rowid": False}

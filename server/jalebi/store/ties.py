@@ -14,7 +14,7 @@ from jalebi.ids import new_id
 from jalebi.jobs import TERMINAL, Job, State, Webhook
 from jalebi.store.deliveries import Message, outbox
 from jalebi.store.rows import text
-from jalebi.store.writer import Tx
+from jalebi.store.tx import Tx
 
 _webhook = msgspec.json.Decoder(Webhook)
 
@@ -65,6 +65,7 @@ class Follow:
 
     def _end_batch(self, tx: Tx, batch: str, ended: dict[str, State], messages: list[Message]) -> None:
         """Where all jobs of a batch are over, note how it ended."""
+        tx.write_batches()
         counts = dict(tx.execute("SELECT state, n FROM batch_tally WHERE batch = ? AND n > 0", batch).fetchall())
         state = jobs.batch_state(counts)
         row = tx.execute("SELECT created_at, webhook, last FROM batch WHERE id = ?", batch).fetchone()
@@ -182,6 +183,7 @@ def _states(tx: Tx, ids: Iterable[str]) -> dict[str, State]:
     found = tx.execute("SELECT j.id, j.state FROM json_each(?) AS v CROSS JOIN job AS j ON j.id = v.value", listed)
     known = {job_id: State(state) for job_id, state in found.fetchall()}
     counts: dict[str, dict[str, int]] = {}
+    tx.write_batches()
     rows = tx.execute(
         "SELECT t.batch, t.state, t.n FROM json_each(?) AS v CROSS JOIN batch_tally AS t ON t.batch = v.value "
         "WHERE t.n > 0", listed,

@@ -18,7 +18,7 @@ from jalebi.events import Event
 from jalebi.jobs import ACTIVE, WAITING
 from jalebi.store.rows import states
 from jalebi.store.tables import TrendRow
-from jalebi.store.writer import Op, Tx
+from jalebi.store.tx import Op, Tx
 
 FINE: Final = 10
 COARSE: Final = 900

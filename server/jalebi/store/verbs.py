@@ -1,162 +1,23 @@
 """What callers write: submit, cancel, retry, delete. Each verb serves a whole batch, with one answer for each."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from jalebi import jobs
-from jalebi.errors import JalebiError, KeyReused, NotFound, QueueFull, ValidationFailed
+from jalebi.errors import JalebiError
 from jalebi.events import encode
-from jalebi.jobs import TERMINAL, WAITING, Job, State
+from jalebi.jobs import TERMINAL, Job, State
 from jalebi.store import faults
 from jalebi.store.rows import states
-from jalebi.store.ties import NewBatch, tie
-from jalebi.store.writer import Op, Tx
+from jalebi.store.submissions import gone
+from jalebi.store.tx import Op, Tx
 
 #: Seconds for which the figures behind the rates are kept.
 PULSE_AGE: Final = 8 * 86400.0
 #: Seconds after which a group of errors is forgotten that nobody has seen and no job stands failed with.
 FAULT_AGE: Final = 30 * 86400.0
-
-
-def gone(job_id: str) -> NotFound:
-    """Return the error for a job that does not exist."""
-    return NotFound(f"There is no job {job_id}.")
-
-
-@dataclass(frozen=True, slots=True)
-class Keyed:
-    """An idempotency key as a caller has sent it, with the fingerprint of the request that it stands for."""
-
-    caller: str
-    key: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The jobs that a submission has made, or had made before where it was `replayed`."""
-
-    jobs: Sequence[Job]
-    replayed: bool = False
-
-
-@dataclass(eq=False)
-class Submit(Op):
-    """Store new jobs, all or none; answers with Submitted. Raises QueueFull, KeyReused, NotFound for a replay of jobs
-    that were deleted, and ValidationFailed where a job waits for what is not there.
-
-    A key is stored in the transaction of its jobs, so neither is ever there without the other.
-    """
-
-    rank: ClassVar[int] = 10
-    jobs: Sequence[Job]
-    max_waiting: int
-    keyed: Keyed | None = None
-    batch: NewBatch | None = None
-    pointers: Sequence[str] = ()
-
-    @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[Submit]") -> list[Any]:
-        """Insert every job that still fits into its queue and was not submitted before."""
-        known = _known(tx, [op.keyed for op in ops if op.keyed is not None])
-        firsts: list[Submit] = []
-        for op in ops:
-            if op.keyed is None or (op.keyed.caller, op.keyed.key) not in known:
-                firsts.append(op)
-                if op.keyed is not None:
-                    known[op.keyed.caller, op.keyed.key] = (op.keyed.fingerprint, [job.id for job in op.jobs])
-        stored = dict(zip(map(id, firsts), cls._insert(tx, firsts), strict=True))
-        full = {
-            (op.keyed.caller, op.keyed.key): stored[id(op)]
-            for op in firsts
-            if op.keyed is not None and isinstance(stored[id(op)], JalebiError)
-        }
-        return [stored[id(op)] if id(op) in stored else _replay(tx, op.keyed, known, full) for op in ops]
-
-    @classmethod
-    def _insert(cls, tx: Tx, ops: "Sequence[Submit]") -> list[Any]:
-        waiting: dict[str, int] = dict(
-            tx.execute(f"SELECT queue, sum(n) FROM tally WHERE state IN {states(WAITING)} GROUP BY queue").fetchall()
-        )
-        answers: list[Any] = []
-        fresh: list[Job] = []
-        keys: list[tuple[str, str, str, list[str]]] = []
-        for op in ops:
-            arriving = dict(waiting)
-            for job in op.jobs:
-                arriving[job.queue] = arriving.get(job.queue, 0) + 1
-            full = next((name for name in arriving if arriving[name] > op.max_waiting and
-                         arriving[name] != waiting.get(name)), None)  # fmt: skip
-            if full is not None:
-                detail = f"The queue {full} holds {op.max_waiting} waiting jobs, as many as it may."
-                answers.append(QueueFull(detail, headers={"Retry-After": "10"}))
-                continue
-            try:
-                new = op._tied(tx)
-            except ValidationFailed as refused:
-                answers.append(refused)
-                continue
-            waiting = arriving
-            stored = [tx.announce(job, "created") for job in new]
-            fresh.extend(stored)
-            answers.append(Submitted(stored))
-            if op.keyed is not None:
-                keys.append((op.keyed.caller, op.keyed.key, op.keyed.fingerprint, [job.id for job in stored]))
-        if fresh:
-            tx.insert(fresh)
-        if keys:
-            tx.execute(_KEYS, tx.now, encode(keys).decode())
-        tags = [(tag, job.id) for job in fresh for tag in job.tags]
-        if tags:
-            statement = "INSERT OR IGNORE INTO job_tag SELECT value->>0, value->>1 FROM json_each(?)"
-            tx.execute(statement, encode(tags).decode())
-        return answers
-
-    def _tied(self, tx: Tx) -> Sequence[Job]:
-        if self.batch is None and all(job.ties is None for job in self.jobs):
-            return self.jobs
-        return tie(tx, self.jobs, self.pointers or [""] * len(self.jobs), self.batch)
-
-
-_KEYS: Final = (
-    "INSERT INTO idempotency (caller, key, fingerprint, jobs, at) "
-    "SELECT value->>0, value->>1, value->>2, value->>3, ? FROM json_each(?)"
-)
-
-
-def _known(tx: Tx, keyed: Sequence[Keyed]) -> dict[tuple[str, str], tuple[str, list[str]]]:
-    if not keyed:
-        return {}
-    rows = tx.execute(
-        "SELECT k.caller, k.key, k.fingerprint, k.jobs FROM json_each(?) AS v CROSS JOIN idempotency AS k "
-        "ON k.caller = v.value->>0 AND k.key = v.value->>1",
-        encode([(one.caller, one.key) for one in keyed]).decode(),
-    )
-    return {(caller, key): (fingerprint, json.loads(jobs)) for caller, key, fingerprint, jobs in rows}
-
-
-def _replay(
-    tx: Tx,
-    keyed: Keyed | None,
-    known: Mapping[tuple[str, str], tuple[str, list[str]]],
-    full: Mapping[tuple[str, str], JalebiError],
-) -> Any:
-    assert keyed is not None
-    fingerprint, ids = known[keyed.caller, keyed.key]
-    if fingerprint != keyed.fingerprint:
-        return key_reused()
-    if (refused := full.get((keyed.caller, keyed.key))) is not None:  # its twin in this transaction
-        return refused
-    heads = tx.heads(ids)
-    gone_ids = [job_id for job_id in ids if job_id not in heads]
-    return gone(gone_ids[0]) if gone_ids else Submitted([heads[job_id] for job_id in ids], replayed=True)
-
-
-def key_reused() -> KeyReused:
-    """Return the error for a key that stands for another request."""
-    return KeyReused("The Idempotency-Key was sent before, with another request; choose a new one for this one.")
 
 
 @dataclass(eq=False)
@@ -213,7 +74,14 @@ def purge(tx: Tx, ids: Sequence[str], tags: Sequence[tuple[str, str]]) -> None:
     listed = encode(ids).decode()
     batches = tx.execute(_BATCHES_OF, listed).fetchall()
     tx.shrunk.update(batch for batch, was_open in batches if was_open)
+    gone = tx.execute(_COUNTS_OF, listed).fetchall()
+    tx.tally.went((queue, kind, state, n) for queue, kind, state, _, n in gone)
+    for _, _, state, batch, n in gone:
+        if batch is not None:
+            tx.shrink(batch, state, n)
+    tx.write_batches()
     tx.execute("DELETE FROM job WHERE id IN (SELECT value FROM json_each(?))", listed)
+    tx.changed_aside(ids)
     tx.execute(
         "DELETE FROM delivery_try WHERE delivery_id IN "
         "(SELECT id FROM delivery WHERE job_id IN (SELECT value FROM json_each(?)))", listed,
@@ -230,6 +98,12 @@ def purge(tx: Tx, ids: Sequence[str], tags: Sequence[tuple[str, str]]) -> None:
 _BATCHES_OF: Final = (
     f"SELECT batch, max(state NOT IN {states(TERMINAL)}) FROM job "
     "WHERE id IN (SELECT value FROM json_each(?)) AND batch IS NOT NULL GROUP BY batch"
+)
+
+
+_COUNTS_OF: Final = (
+    "SELECT queue, kind, state, batch, count(*) FROM job WHERE id IN (SELECT value FROM json_each(?)) "
+    "GROUP BY queue, kind, state, batch"
 )
 
 

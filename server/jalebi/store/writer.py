@@ -6,137 +6,25 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
-
-from msgspec.structs import replace
+from typing import Any, Final
 
 from jalebi.errors import JalebiError, StorageUnavailable
-from jalebi.events import Event, announced, encode
-from jalebi.jobs import Job, State
-from jalebi.store import faults
-from jalebi.store.rows import JOB_COLUMNS, MOVING, event_body, event_from, from_row, to_move, to_row
+from jalebi.events import Event
+from jalebi.store.recent import Recent
+from jalebi.store.rows import JOB_COLUMNS, event_from, from_row
+from jalebi.store.tally import Tally
 from jalebi.store.trouble import Ailment, Care, Disk, ailment
+from jalebi.store.tx import PARKED, Op, Tx
 
 MOST_AT_ONCE: Final = 2000
 #: Seconds after which a writer that waits for a time of day looks at the clock again: somebody may have set it.
 LOOK_AGAIN: Final = 1.0
 
 
-def _values(count: int) -> str:
-    return ", ".join(f"value->>{index}" for index in range(count))
-
-
-_HEADS: Final = (
-    f"SELECT {', '.join('job.' + name for name in JOB_COLUMNS)} "
-    "FROM json_each(?) AS v CROSS JOIN job ON job.id = v.value"
-)
-_INSERT: Final = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) SELECT {_values(len(JOB_COLUMNS))} FROM json_each(?)"
-_MOVED: Final = ("id", "seq", "cursor", *MOVING)
-_UPDATE: Final = (
-    f"UPDATE job SET {', '.join(f'{name} = v.{name}' for name in _MOVED[1:])} "
-    f"FROM (SELECT {', '.join(f'value->>{i} AS {name}' for i, name in enumerate(_MOVED))} FROM json_each(?)) AS v "
-    "WHERE job.id = v.id"
-)
-_EVENTS: Final = f"INSERT INTO event (number, job_id, seq, type, at, line, body) SELECT {_values(7)} FROM json_each(?)"
 _MISSED: Final = (
     f"SELECT e.number, e.seq, e.type, e.at, e.line, e.body, {', '.join('job.' + name for name in JOB_COLUMNS)} "
     "FROM event AS e JOIN job ON job.id = e.job_id WHERE e.number > ? ORDER BY e.number"
 )
-_PULSE: Final = (
-    "INSERT INTO pulse (second, created, completed, failed, cancelled) VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT DO UPDATE SET "
-    "created = created + excluded.created, completed = completed + excluded.completed, "
-    "failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled"
-)
-
-
-@dataclass(eq=False)
-class Op:
-    """Something to be written; its future gets the answer after the commit."""
-
-    #: Operations of one transaction are carried out kind by kind, in this order.
-    rank: ClassVar[int] = 50
-    #: Whether it goes on when space is short: it ends what is under way, or makes room.
-    essential: ClassVar[bool] = False
-    future: "asyncio.Future[Any] | None" = field(default=None, init=False)
-
-    @classmethod
-    def run(cls, tx: "Tx", ops: Sequence[Any]) -> list[Any]:
-        """Carry out all operations of this kind; return an answer or a JalebiError for each.
-
-        Any other exception undoes the transaction; then each operation is tried in one of its own.
-        """
-        raise NotImplementedError
-
-
-class Tx:
-    """One transaction: what it moves is announced by an event in the same commit."""
-
-    def __init__(self, connection: Any, now: float, steady: float, last_number: int) -> None:
-        self.connection = connection
-        self.now = now
-        self.steady = steady  # by a clock that nobody sets: leases are measured with it
-        self.events: list[Event] = []
-        self.purged: set[str] = set()  # jobs deleted here: what the same transaction did to them leaves no rows
-        self.shrunk: set[str] = set()  # batches of which a job was deleted that was not over
-        self.over: dict[str, State] = {}  # what new jobs wait for in vain: it was over before
-        self.queued = False  # whether a job came into line
-        self.freed = False  # whether an attempt ended
-        self.due_at: float | None = None  # the soonest time at which a job of this transaction comes due
-        self.committed: list[Callable[[], object]] = []  # what is to be done once it is on disk
-        self.number = last_number
-        self._failures = False
-        self._pulse = dict.fromkeys(("created", "completed", "failed", "cancelled"), 0)
-
-    def execute(self, statement: str, *parameters: Any) -> Any:
-        """Run a statement; answers come from the cursor it returns."""
-        return self.connection.execute(statement, parameters)
-
-    def heads(self, ids: Sequence[str]) -> dict[str, Job]:
-        """Return those of the jobs that exist."""
-        rows = self.execute(_HEADS, encode(ids).decode())
-        return {row[0]: from_row(row) for row in rows}
-
-    def announce(self, job: Job, type_: str | None = None, extra: dict[str, Any] | None = None) -> Job:
-        """Number the event of a job's move; return the job with its cursor. `write` or `insert` must follow."""
-        self.number += 1
-        job = replace(job, cursor=self.number)
-        event = Event(self.number, type_ or announced(job.state), self.now, job, extra)
-        self.events.append(event)
-        self.queued |= job.state is State.QUEUED
-        if event.type in self._pulse:
-            self._pulse[event.type] += 1
-        self._failures |= event.type in {"failed", "retrying"}
-        if job.run_at is not None and (self.due_at is None or job.run_at < self.due_at):
-            self.due_at = job.run_at
-        return job
-
-    def insert(self, jobs: Sequence[Job]) -> None:
-        """Write new jobs."""
-        self.execute(_INSERT, encode([to_row(job) for job in jobs]).decode())
-
-    def write(self, jobs: Sequence[Job]) -> None:
-        """Write jobs that have moved."""
-        if jobs:
-            self.execute(_UPDATE, encode([to_move(job) for job in jobs]).decode())
-
-    def finish(self) -> None:
-        """Write the events and what is counted of them."""
-        if not self.events:
-            return
-        rows = [
-            (e.number, e.job.id, e.seq, e.type, e.at, e.extra["log"]["line"] if e.type == "log" and e.extra else None,
-             event_body(e))
-            for e in self.events
-            if e.job.id not in self.purged
-        ]  # fmt: skip
-        self.execute(_EVENTS, encode(rows).decode())
-        self.execute("UPDATE meta SET value = ? WHERE name = 'number'", str(self.number))
-        if any(self._pulse.values()):
-            self.execute(_PULSE, int(self.now), *self._pulse.values())
-        if self._failures:
-            faults.record(self.connection, self.events, self.now)
 
 
 class Writer:
@@ -173,6 +61,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="jalebi-writer", daemon=True)
         self._number = _last_number(connection)
+        self.tally = Tally(connection)
+        self._recent = Recent()
         self._closed = False
         self._looking = False  # whether claims that wait are to be met next, whatever has moved
         self._in_doubt = False  # whether the transaction at hand may be on disk, although it failed
@@ -288,7 +178,7 @@ class Writer:
             self._in_doubt = False
             connection.execute("BEGIN IMMEDIATE")
             try:
-                tx = Tx(connection, self._clock(), self._steady(), self._number)
+                tx = Tx(connection, self._clock(), self._steady(), self._number, self.tally, self._recent)
                 self._prepare(tx)
                 for kind, same in sorted(by_kind.items(), key=lambda item: item[0].rank):
                     answers.extend(zip(same, kind.run(tx, same), strict=True))
@@ -304,6 +194,9 @@ class Writer:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                 self.due_at = self._clock() + 0.2  # what came due in this transaction did not
+                self._recent.clear()
+                with suppress(Exception):  # else it is loaded with the next connection
+                    self.tally.load(connection)
                 raise
             self._looking &= self.care.trouble is not None
         for act in tx.committed:
@@ -350,6 +243,7 @@ class Writer:
 
     def _catch_up(self, connection: Any) -> None:
         """Publish what was committed although its commit seemed to fail: nobody else would tell of it."""
+        self.tally.load(connection)
         rows = connection.execute(_MISSED, (self._number,)).fetchall()
         self._number = max(self._number, _last_number(connection))
         if rows:
@@ -362,13 +256,6 @@ def _last_number(connection: Any) -> int:
 
 def _unavailable(detail: str) -> StorageUnavailable:
     return StorageUnavailable(detail, headers={"Retry-After": "5"})
-
-
-class _Parked:
-    """The answer of an operation that goes on waiting."""
-
-
-PARKED: Final = _Parked()
 
 
 def _is_storage(error: BaseException) -> bool:

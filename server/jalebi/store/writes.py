@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from jalebi.errors import StorageUnavailable
 from jalebi.jobs import Job, Outcome, Progress
-from jalebi.store import attempts, deliveries, keys, lines, ties, verbs
+from jalebi.store import attempts, deliveries, keys, lines, submissions, ties, verbs
 from jalebi.store.trends import Gathered, RecordTrends
-from jalebi.store.writer import Op
+from jalebi.store.tx import Op
 
 
 class Writes:
@@ -28,15 +28,16 @@ class Writes:
         jobs: Sequence[Job],
         *,
         max_waiting: int,
-        keyed: verbs.Keyed | None = None,
+        keyed: submissions.Keyed | None = None,
         batch: ties.NewBatch | None = None,
         pointers: Sequence[str] = (),
-    ) -> verbs.Submitted:
+    ) -> submissions.Submitted:
         """Store new jobs, all or none, and those of one key once.
 
         `pointers` name the place of each in the request. Raises QueueFull, KeyReused, NotFound, ValidationFailed.
         """
-        submitted: verbs.Submitted = await self._put(verbs.Submit(jobs, max_waiting, keyed, batch, pointers))
+        op = submissions.Submit(jobs, max_waiting, keyed, batch, pointers)
+        submitted: submissions.Submitted = await self._put(op)
         return submitted
 
     async def prune(self, *, surplus: int, keys_before: float) -> list[str]:
