@@ -28,11 +28,13 @@ def insert(connection: Any, into: str, columns: Columns, then: str = "") -> None
 
 
 def update(connection: Any, table: str, columns: Columns) -> None:
-    """Write the other columns into the rows that the first column names."""
+    """Write the other columns, if there are any, into the rows that the first column names."""
     key, keys = columns[0]
-    if len(keys) == 1:
+    if len(columns) == 1:
+        return
+    if keys.count(keys[0]) == len(keys):  # one row, perhaps more than once
         sets = ", ".join(f"{name} = ?" for name, _ in columns[1:])
-        bound = [*(value for _, [value] in columns[1:]), *keys]
+        bound = [*(column[-1] for _, column in columns[1:]), keys[-1]]
         connection.execute(f"UPDATE {table} SET {sets} WHERE {key} = ?", bound)
         return
     names, values, shared, packed = _parts(columns)
