@@ -261,9 +261,6 @@ class Store(Writes):
 
         First of all in a transaction, for what it makes wait itself is reckoned by the clock as it is.
         """
-        tx.starters = self._parked
-        for claim in self._parked:
-            claim.begun = []
         ahead = tx.now - tx.steady
         if abs(ahead - self._ahead) > CLOCK_SET and self._writer is not None:
             attempts.shift_retries(tx, ahead - self._ahead)
@@ -281,6 +278,9 @@ class Store(Writes):
         looking = tx.queued or tx.freed or arrived or any(isinstance(op, attempts.Nudge) for op in ops)
         if not looking or not claims:
             return []
+        for claim in claims:
+            claim.begun = []
+        tx.insert_fresh(claims)
         answers: list[tuple[Op, Any]] = []
         waiting: list[attempts.Claim] = []
         for claim in claims:

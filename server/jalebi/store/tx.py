@@ -81,7 +81,7 @@ class Tx:
         self.due_at: float | None = None  # the soonest time at which a job of this transaction comes due
         self.committed: list[Callable[[], object]] = []  # what is to be done once it is on disk
         self.number = last_number
-        self.starters: Sequence[Starter] = ()  # those that wait for work, with slots to fill
+        self.fresh: Sequence[Job] = ()  # new jobs that nothing is tied to, to be inserted at the end
         self._recent = recent
         self._heads: dict[str, Job] = {}  # what was looked at, as it stands
         self._batches: Counter[tuple[str, State]] = Counter()
@@ -119,6 +119,8 @@ class Tx:
 
     def insert(self, jobs: Sequence[Job]) -> None:
         """Write new jobs."""
+        if not jobs:
+            return
         packed.insert(self.connection, "INTO job", job_columns(jobs))
         self.tally.came(jobs)
         for job in jobs:
@@ -126,16 +128,19 @@ class Tx:
                 self._batches[job.batch, job.state] += 1
         self._recent.put(jobs)
 
-    def begin(self, fresh: Sequence[Job]) -> Sequence[Job]:
-        """Start those of the new jobs for which a slot is free; return all, as they are to be inserted.
+    def insert_fresh(self, starters: Sequence[Starter] = ()) -> None:
+        """Write the new jobs, and start those for which somebody has a slot free.
 
         A job that waits for nothing is written once, as it runs, and in no index of those that wait.
         """
-        for starter in self.starters:
+        fresh, self.fresh = self.fresh, ()
+        if not fresh:
+            return
+        for starter in starters:
             begun = {job.id: job for job in starter.begin(self, fresh)}
             if begun:
                 fresh = [begun.get(job.id, job) for job in fresh]
-        return fresh
+        self.insert(fresh)
 
     def write(self, jobs: Sequence[Job]) -> None:
         """Write jobs that have moved, each of them one of `heads`."""
@@ -177,6 +182,7 @@ class Tx:
 
     def finish(self) -> None:
         """Write the events and what is counted of them."""
+        self.insert_fresh()
         self.tally.write(self.connection)
         self.write_batches()
         if not self.events:
