@@ -12,7 +12,7 @@ from jalebi.kinds import Isolation, OnStall, Shop
 from jalebi.settings import Settings
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from jalebi.files import Files
     from jalebi.jobs import Job
@@ -233,13 +233,14 @@ class Jalebi(Shop):
                 self._rooms = self._worker = None
 
     @cached_property
-    def _starlette(self) -> "Starlette":
+    def _application(self) -> "ASGIApp":
         from jalebi.web import application
+        from jalebi.web.door import Door
 
-        return application(self)
+        return Door(application(self))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] != "lifespan":
             scope.setdefault("state", {})["rooms"] = await self.open()
-        await self._starlette(scope, receive, send)
+        await self._application(scope, receive, send)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -72,7 +73,14 @@ def rfc3339(at: float | None) -> str | None:
     """Return a Unix time as an RFC 3339 UTC timestamp with milliseconds."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, rest = divmod(round(at * 1_000_000), 1_000_000)
+    return f"{_second(seconds)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=512)
+def _second(seconds: int) -> str:
+    # Most times that are written are of this second or of few others.
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
 
 
 def cursor_text(epoch: str, number: int) -> str:

@@ -3,11 +3,15 @@
 import os
 import threading
 import time
+from typing import Final
 
 _lock = threading.Lock()
 _last = 0
 # Taken from the system a page at a time: each call gives up the interpreter lock, and another thread may keep it.
-_random = memoryview(b"")
+_random: list[str] = []
+_PAGE: Final = 4096
+#: The first digit of the second half carries the variant, 0b10, in its upper two bits.
+_VARIANT: Final = str.maketrans("0123456789abcdef", "89ab" * 4)
 
 
 def new_id(at: float | None = None) -> str:
@@ -19,12 +23,11 @@ def new_id(at: float | None = None) -> str:
         stamp = max(milliseconds << 12, _last + 1)
         _last = stamp
         if not _random:
-            _random = memoryview(os.urandom(4096))
-        noise, _random = int.from_bytes(_random[:8]), _random[8:]
-    value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62
-    value |= noise & (1 << 62) - 1
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+            page = os.urandom(_PAGE).hex()
+            _random = [page[i : i + 16] for i in range(0, len(page), 16)]
+        noise = _random.pop()
+    when = f"{stamp:015x}"
+    return f"{when[:8]}-{when[8:12]}-7{when[12:]}-{noise[0].translate(_VARIANT)}{noise[1:4]}-{noise[4:]}"
 
 
 def id_time(value: str) -> float:
@@ -35,7 +38,7 @@ def id_time(value: str) -> float:
 def _forget() -> None:
     """Drop what is left of the page: a copy of the process must not give the same ids."""
     global _random
-    _random = memoryview(b"")
+    _random = []
 
 
 if hasattr(os, "register_at_fork"):

@@ -93,8 +93,11 @@ class Queue:
 
     async def submit(self, order: Order) -> Job:
         """Store a job; it is on disk when this returns. Raises ValidationFailed, UnknownKind, QueueFull, Draining."""
-        [stored] = (await self._store(order, None)).jobs
-        return stored
+        self.admit()
+        made = self.made(order)
+        if made.kind.upload_fields:
+            return (await self.keep([made], None)).jobs[0]
+        return (await self.store.submit([made.job], max_waiting=self.settings.max_waiting)).jobs[0]
 
     async def submit_once(self, order: Order, keyed: Keyed) -> tuple[Job, bool]:
         """Store a job unless its key has made one before; return it, and whether it was there already.

@@ -94,7 +94,7 @@ class Submit(Op):
             answers.append(Submitted(stored))
         tx.insert([job for job in fresh if job.ties is not None or job.batch is not None])
         # What else follows may bring others into line before these: it is not yet known whether they start at once.
-        tx.fresh = [job for job in fresh if job.ties is None and job.batch is None]
+        tx.arrange([job for job in fresh if job.ties is None and job.batch is None])
         _keep_keys(tx, ops, answers)
         tags = [(tag, job.id) for job in fresh if job.tags for tag in job.tags]
         packed.insert(tx.connection, "OR IGNORE INTO job_tag", packed.columns_of(("tag", "job_id"), tags))

@@ -81,8 +81,8 @@ class Tx:
         self.due_at: float | None = None  # the soonest time at which a job of this transaction comes due
         self.committed: list[Callable[[], object]] = []  # what is to be done once it is on disk
         self.number = last_number
-        self.fresh: Sequence[Job] = ()  # new jobs that nothing is tied to, to be inserted at the end
         self._recent = recent
+        self._fresh: Sequence[Job] = ()  # new jobs that are not written yet
         self._heads: dict[str, Job] = {}  # what was looked at, as it stands
         self._batches: Counter[tuple[str, State]] = Counter()
 
@@ -126,14 +126,20 @@ class Tx:
         for job in jobs:
             if job.batch is not None:
                 self._batches[job.batch, job.state] += 1
+        self._heads |= {job.id: job for job in jobs}
         self._recent.put(jobs)
+
+    def arrange(self, jobs: Sequence[Job]) -> None:
+        """Take new jobs to which nothing is tied; `insert_fresh` writes them."""
+        self._fresh = jobs
+        self._heads |= {job.id: job for job in jobs}
 
     def insert_fresh(self, starters: Sequence[Starter] = ()) -> None:
         """Write the new jobs, and start those for which somebody has a slot free.
 
         A job that waits for nothing is written once, as it runs, and in no index of those that wait.
         """
-        fresh, self.fresh = self.fresh, ()
+        fresh, self._fresh = self._fresh, ()
         if not fresh:
             return
         for starter in starters:

@@ -14,7 +14,7 @@ from jalebi.background import log
 from jalebi.errors import InternalError, MethodNotAllowed, NotFound, Problem, StorageError
 from jalebi.events import Outlook, encode, job_wire
 from jalebi.jobs import ACTIVE, Job
-from jalebi.web.rooms import rooms_of, root_of
+from jalebi.web.rooms import Rooms, rooms_of, root_of
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -29,13 +29,12 @@ def wire(connection: HTTPConnection, job: Job, outlook: Outlook | None = None) -
     return job_wire(job, root=root_of(connection), epoch=rooms_of(connection).store.epoch, outlook=outlook)
 
 
-def retry_after(connection: HTTPConnection, job: Job, outlook: Outlook | None = None) -> str:
+def retry_after(rooms: Rooms, job: Job, outlook: Outlook | None = None) -> str:
     """Return in how many seconds it is worth asking again (RFC 9110, 10.2.3): a whole number from 1 to 30.
 
     That is half of the time that the job probably still takes, so that few questions find its end soon. Where that is
     not known it is a tenth of its age: what has gone on for long goes on for a while.
     """
-    rooms = rooms_of(connection)
     now = rooms.store.clock()
     if outlook is not None and outlook.finish is not None:
         wait = (outlook.finish.median - now) / 2

@@ -69,7 +69,7 @@ def accepted(request: Request, job: Job, *, replayed: bool = False, waited: int 
     headers = {"Location": status_link(request, job), **applied(waited)}
     over = waited > 0 and job.terminal
     if not over:
-        headers["Retry-After"] = retry_after(request, job)
+        headers["Retry-After"] = retry_after(rooms_of(request), job)
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return json_answer(wire(request, job), 200 if over else 202, headers)
@@ -140,7 +140,7 @@ async def status(request: Request) -> Response:
         return json_answer(wire(request, found, outlook), 303, headers)
     tag = etag(found, outlook)
     if not found.terminal:
-        headers["Retry-After"] = retry_after(request, found, outlook)
+        headers["Retry-After"] = retry_after(rooms_of(request), found, outlook)
     if known(request, tag):
         return not_modified(tag, headers)
     return json_answer(wire(request, found, outlook), 200, {**REVALIDATE, "ETag": tag, **headers})
@@ -160,9 +160,8 @@ async def result(request: Request) -> Response:
         case State.CANCELLED:
             raise JobCancelledProblem("The job was cancelled, so it has no result.", job_id=found.id)
         case _:
-            raise JobNotFinished(
-                f"The job is {found.state}.", headers={"Retry-After": retry_after(request, found)}, state=found.state
-            )
+            later = {"Retry-After": retry_after(rooms_of(request), found)}
+            raise JobNotFinished(f"The job is {found.state}.", headers=later, state=found.state)
 
 
 async def cancel(request: Request) -> Response:

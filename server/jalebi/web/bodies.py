@@ -84,15 +84,15 @@ class Submission(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Annotated[str, Field(min_length=1, max_length=200)]
-    args: dict[str, Any] = {}
+    args: Annotated[dict[str, Any], Field(default_factory=dict)]
     queue: Name | None = None
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
-    tags: Annotated[list[Tag], Field(max_length=20)] = []
+    tags: Annotated[list[Tag], Field(max_length=20, default_factory=list)]
     run_at: Instant | None = None
     delay: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] | None = None
     timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
-    after: Annotated[list[Id], Field(max_length=1000)] = []
+    after: Annotated[list[Id], Field(max_length=1000, default_factory=list)]
     after_failure: Literal["cancel", "run"] = "cancel"
     webhook: WebhookBody | None = None
 
@@ -191,7 +191,11 @@ async def read_json(request: Request, *, empty: Any = None, most: int = json.MAX
 
 async def read_object(request: Request, *, empty: Any = None, most: int = json.MAX_NODES) -> dict[str, Any]:
     """Return the JSON object in the body, read as `read_json` does. Raises ValidationFailed for anything else, too."""
-    body = await read_json(request, empty=empty, most=most)
+    return object_of(await read_json(request, empty=empty, most=most))
+
+
+def object_of(body: Any) -> dict[str, Any]:
+    """Return a body that is an object. Raises ValidationFailed for anything else."""
     if not isinstance(body, dict):
         raise ValidationFailed([{"pointer": "", "detail": "The body must be an object."}])
     return body
