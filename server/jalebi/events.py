@@ -19,7 +19,7 @@ TYPES: Final = (
     "created", "queued", "started", "log", "file", "retrying", "cancelling", "completed", "failed", "cancelled",
 )  # fmt: skip
 TERMINAL_TYPES: Final = frozenset({"completed", "failed", "cancelled"})
-_ANNOUNCED: Final = {State.RUNNING: "started"}
+_ANNOUNCED: Final = {state: state.value for state in State} | {State.RUNNING: "started"}
 _NO_TIES: Final = Ties()
 
 
@@ -66,7 +66,7 @@ class Reset:
 
 def announced(state: State) -> str:
     """Return the event type that announces a move to `state`."""
-    return _ANNOUNCED.get(state, state.value)
+    return _ANNOUNCED[state]
 
 
 def rfc3339(at: float | None) -> str | None:

@@ -121,9 +121,13 @@ class Kind:
     def load(self, args: str) -> dict[str, Any]:
         """Return stored args as the Python values that the function takes."""
         parsed = self.model.model_validate_json(args)
-        fields = type(parsed).model_fields.items()
-        values: dict[str, Any] = {str(field.alias): vars(parsed)[name] for name, field in fields}
-        return values | (parsed.model_extra or {})
+        found = vars(parsed)
+        values: dict[str, Any] = {alias: found[name] for name, alias in self._aliases}
+        return values | parsed.model_extra if parsed.model_extra else values
+
+    @cached_property
+    def _aliases(self) -> list[tuple[str, str]]:
+        return [(name, str(field.alias)) for name, field in self.model.model_fields.items()]
 
 
 class Kinds:
@@ -201,6 +205,8 @@ class Result:
 
         Raises ValueError with a sentence that says what to do.
         """
+        if value is None:
+            return "null"
         try:
             text = cls._adapter.dump_json(value, warnings="error")
             # What pydantic writes for NaN and infinity is null; a result must not change on its way.

@@ -3,12 +3,13 @@
 import asyncio
 import inspect
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from jalebi.context import JobContext, current
 from jalebi.errors import JobFailed
-from jalebi.jobs import Completed, Failed, Outcome, Stopped, failure
+from jalebi.jobs import Completed, Outcome, Stopped, failure
 from jalebi.kinds import Kind, Result
 from jalebi.runner.attempt import Attempt
 from jalebi.runner.describe import describe, stopped
@@ -84,34 +85,41 @@ class ThreadLink(LoopLink):
 
 
 async def run_in_loop(attempt: Attempt) -> Outcome:
-    """Run an `async def` in the event loop; to stop it, its task is cancelled."""
+    """Run an `async def` in the task at hand, its own; to stop it, the task is cancelled."""
     context = JobContext(attempt.job.id, attempt.job.attempt, attempt.kind.name, LoopLink(attempt))
-
-    async def work() -> Outcome:
-        # Nothing that a job raises, SystemExit included, may reach the loop.
-        try:
-            value = await call(attempt.kind, context, attempt.job.args)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and attempt.reason is not None:
-                attempt.receipt("acknowledged")
-            return failed(attempt, error)
-        return completed(attempt, value)
-
-    task = asyncio.get_running_loop().create_task(work(), name=f"job {attempt.kind.name} {attempt.job.id}")
-    attempt.start_clock()
+    task = asyncio.current_task()
+    assert task is not None
 
     def stop() -> None:
         attempt.receipt("delivered")
         task.cancel()
 
+    attempt.start_clock()
     attempt.when_stopped(stop)
+    # Nothing that a job raises, SystemExit included, may reach the loop.
     try:
-        return await task
-    except asyncio.CancelledError:
-        if not task.done():  # it is the worker that is cancelled
-            task.cancel()
-            raise
-        return Failed(failure("CancelledError", "The job was cancelled before it began."))
+        await _delivered(attempt)
+        outcome = completed(attempt, await call(attempt.kind, context, attempt.job.args))
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            if attempt.reason is None and task.cancelling():  # it is the worker that is cancelled
+                raise
+            attempt.receipt("acknowledged")
+        outcome = failed(attempt, error)
+    finally:
+        attempt.over()
+    if task.cancelling():
+        # What is left of being stopped must not reach what follows in this task.
+        task.uncancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+    return outcome
+
+
+async def _delivered(attempt: Attempt) -> None:
+    """Let a stop that was asked for before the job has begun arrive."""
+    if attempt.reason is not None:
+        await asyncio.sleep(0)
 
 
 async def run_in_thread(attempt: Attempt) -> Outcome:

@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from jalebi.kinds import Kind
 from jalebi.store.attempts import Claim
+
+#: Slots that are filled all at once: fewer jobs would not be worth a commit of their own.
+FEW: Final = 32
 
 
 class Lane:
@@ -17,34 +21,26 @@ class Lane:
         self.claim: Claim | None = None
         self.claiming: asyncio.Task[None] | None = None
         self.paused = False
-        self._room = asyncio.Event()
-        self._room.set()
 
     @property
     def busy(self) -> int:
         """How many of the slots are taken."""
         return self.slots - self.free
 
+    def open(self) -> int:
+        """Return how many jobs may be claimed at once now; any thread may ask.
+
+        Of many slots it is half at most: while these begin, what the others have done is written.
+        """
+        return 0 if self.paused else min(self.free, max(FEW, (self.slots + 1) // 2))
+
     def take(self) -> None:
         """Fill a slot."""
         self.free -= 1
-        self.update()
 
     def give_back(self) -> None:
-        """Empty a slot."""
+        """Empty a slot; the next write that frees the job lets the claim look."""
         self.free += 1
-        self.update()
-
-    def update(self) -> None:
-        """Let whoever waits for room go on, or not."""
-        if self.free > 0 and not self.paused:
-            self._room.set()
-        else:
-            self._room.clear()
-
-    async def room(self) -> None:
-        """Wait until a job may be claimed."""
-        await self._room.wait()
 
     def withdraw(self) -> None:
         """Let the claim that waits come back without jobs."""

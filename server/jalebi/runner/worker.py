@@ -117,14 +117,13 @@ class Worker:
     async def pause(self) -> None:
         """Start nothing more until `resume`; what runs goes on."""
         self._lane.paused = True
-        self._lane.update()
         self._lane.withdraw()
         await self.queue.store.nudge()
 
     def resume(self) -> None:
         """Go on starting jobs."""
         self._lane.paused = False
-        self._lane.update()
+        self._look_again()
 
     async def _end_claiming(self, lane: Lane) -> None:
         claiming, lane.claiming = lane.claiming, None
@@ -158,11 +157,10 @@ class Worker:
 
     async def _claim_jobs(self, lane: Lane) -> None:
         while not self._draining:
-            await lane.room()
             lane.claim = Claim(
                 worker=self.id,
                 lease=self.queue.settings.lease,
-                free=lambda: lane.free,
+                free=lane.open,
                 kinds=lambda: {kind.name: kind.max_running for kind in lane.kinds()},
                 caps=lambda: self._rates.caps(time.monotonic()),
             )
@@ -211,24 +209,30 @@ class Worker:
                 attempt.stop("cancel")
             self._attempts[job.id] = attempt
             lane.take()
-            spawn(self._work(attempt, lane), f"attempt {job.attempt} of job {job.id}")
+            spawn(self._work(attempt, lane), f"job {job.kind} {job.id}")
         if self._attempts:
             self._idle.clear()
 
     async def _work(self, attempt: Attempt, lane: Lane) -> None:
+        freed = False
         try:
             outcome = await self._run(attempt)
             attempt.settling = True
             await attempt.flush()
             judged = attempt.judge(outcome)
+            # Before the write: its transaction is the one that may fill the slot again.
+            lane.give_back()
+            freed = True
             if judged is not None:
                 await self._settle(attempt, judged)
             else:
                 self.queue.hub.forget(attempt.job)
+                self._look_again()
         finally:
             if self._attempts.get(attempt.job.id) is attempt:
                 del self._attempts[attempt.job.id]
-            lane.give_back()
+            if not freed:
+                lane.give_back()
             if not self._attempts:
                 self._idle.set()
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from jalebi.events import TERMINAL_TYPES, Event
+from jalebi.events import TERMINAL_TYPES, Event, announced
 from jalebi.jobs import Cancellation, Job, Progress, State, Ties
 from jalebi.store.packed import Columns
 
@@ -27,7 +27,8 @@ MOVING: Final = (
 #: What is in a row besides, as it was at the last event.
 MOVED: Final = ("seq", "cursor", *MOVING)
 _JSON: Final = frozenset({"tags", "error", "progress", "cancellation", "ties"})
-_GET: Final = {name: attrgetter("state.value" if name == "state" else name) for name in JOB_COLUMNS}
+_GET: Final = {name: attrgetter(name) for name in JOB_COLUMNS}
+_STATE: Final = {state: state.value for state in State}  # plain text, which is bound at once
 
 _progress = msgspec.json.Decoder(Progress)
 _cancellation = msgspec.json.Decoder(Cancellation)
@@ -60,7 +61,9 @@ def moved_columns(before: Sequence[Job], after: Sequence[Job]) -> Columns:
 
 def _column(name: str, jobs: Sequence[Job]) -> Sequence[Any]:
     column = list(map(_GET[name], jobs))
-    return list(map(text, column)) if name in _JSON else column
+    if name == "state":
+        return list(map(_STATE.__getitem__, column))
+    return [None if value is None else text(value) for value in column] if name in _JSON else column
 
 
 def from_row(row: Sequence[Any]) -> Job:
@@ -117,10 +120,8 @@ class Kept(msgspec.Struct, omit_defaults=True):
 _kept = msgspec.json.Decoder(Kept)
 _NEW: Final = Kept(attempt=0, tries=0)
 _STARTED: Final = Kept()
-
-
-def _usual(type_: str) -> State:
-    return {"created": State.QUEUED, "started": State.RUNNING}.get(type_) or State(type_)
+#: The state of a job as of an event that does not say; of a file it always does.
+_USUAL: Final = {announced(state): state for state in State} | {"created": State.QUEUED}
 
 
 def event_body(event: Event) -> str | None:
@@ -132,7 +133,7 @@ def event_body(event: Event) -> str | None:
     if type_ == "log":
         return _encode({**(event.extra or {}), "state": job.state}).decode()
     kept = Kept(
-        None if type_ != "file" and job.state is _usual(type_) else job.state,
+        None if job.state is _USUAL.get(type_) else job.state,
         job.attempt,
         job.tries,
         job.run_at,
@@ -162,7 +163,7 @@ def event_from(job: Job, number: int, seq: int, type_: str, at: float, line: int
         job,
         seq=seq,
         cursor=number,
-        state=kept.state or _usual(type_),
+        state=kept.state or _USUAL[type_],
         attempt=kept.attempt,
         tries=kept.tries,
         run_at=kept.run_at,

@@ -111,9 +111,7 @@ class Gathered:
         """Take the events of one commit."""
         for event in events:
             if event.type in _COUNTED or event.type == "started":
-                at = int(event.at) // FINE * FINE
-                self._count(at, event.job.queue, event)
-                self._count(at, ALL, event)
+                self._count(int(event.at) // FINE * FINE, event.job.queue, event)
 
     def _count(self, at: int, queue: str, event: Event) -> None:
         step = self._steps.get((at, queue))
@@ -135,11 +133,19 @@ class Gathered:
         done = {key: self._steps[key] for key in self._steps if key[0] + FINE <= before}
         for key in done:
             del self._steps[key]
-        return done
+        return done | {(at, ALL): _together(step for key, step in done.items() if key[0] == at) for at, _ in done}
 
     def give_back(self, steps: Mapping[tuple[int, str], _Step], now: float) -> None:
         """Take back steps that could not be written; those that would be too old to be kept go."""
-        self._steps = {**{key: step for key, step in steps.items() if key[0] > now - KEPT[FINE]}, **self._steps}
+        kept = {key: step for key, step in steps.items() if key[0] > now - KEPT[FINE] and key[1] != ALL}
+        self._steps = {**kept, **self._steps}
+
+
+def _together(steps: Iterable[_Step]) -> _Step:
+    """Return what has happened in all queues."""
+    found = list(steps)
+    counts = {name: sum(step.counts[name] for step in found) for name in _COUNTED}
+    return _Step(counts, added(step.waits for step in found), added(step.runs for step in found))
 
 
 @dataclass(eq=False)
