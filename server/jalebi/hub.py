@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
 
-from jalebi.events import Event
+from jalebi.events import TERMINAL_TYPES, Event
+from jalebi.fanout import Direct, Group
 from jalebi.jobs import ACTIVE, Job, Progress
 
 #: How often the newest progress of a job goes to subscribers, in seconds (10 Hz).
@@ -74,6 +75,9 @@ class Mailbox:
         self._filled = asyncio.Event()
         self._lagged = False
         self._closed = False
+        self.told = 0  # the place of the last event that the reader was told, by `seq` or by number
+        self.joins: Callable[[], None] = lambda: None  # leaves the mailbox for a group, if it can
+        self.returns: Callable[[], None] = lambda: None  # comes back
 
     def put(self, event: Event, size: int) -> None:
         """Take an event that the reader wants, `size` bytes large without its job's args; older progress gives way."""
@@ -144,6 +148,7 @@ class Mailbox:
                 return batch
             if self._closed:
                 raise StopAsyncIteration
+            self.joins()
             self._filled.clear()
             await self._filled.wait()
 
@@ -166,6 +171,9 @@ class Hub:
         self._most_bytes = most_bytes
         self._by_job: dict[str, set[Mailbox]] = {}
         self._all: set[Mailbox] = set()
+        #: Readers that are written to directly, by the job that they follow (None: all) and what else makes them alike.
+        self._groups: dict[str | None, dict[Hashable, Group]] = {}
+        self._wants: dict[Hashable, Callable[[Job], bool]] = {}
         self._args: dict[str, str] = {}  # of active jobs: the large ones, held once however many events there are
         self._seqs: dict[str, int] = {}  # of active jobs: the seq last published
         self._latest: dict[str, tuple[Job, Progress]] = {}
@@ -184,24 +192,75 @@ class Hub:
     @property
     def readers(self) -> int:
         """How many mailboxes are open."""
-        return len(self._all) + sum(len(boxes) for boxes in self._by_job.values())
+        written = sum(len(group) for groups in self._groups.values() for group in groups.values())
+        return written + len(self._all) + sum(len(boxes) for boxes in self._by_job.values())
 
     @contextmanager
     def subscribe(
-        self, job_id: str | None = None, *, wants: Callable[[Job], bool] = lambda _: True, room: int | None = None
+        self,
+        job_id: str | None = None,
+        *,
+        wants: Callable[[Job], bool] = lambda _: True,
+        room: int | None = None,
+        direct: Direct | None = None,
     ) -> Iterator[Mailbox]:
-        """Open a mailbox for one job, or for all that `wants` accepts."""
+        """Open a mailbox for one job, or for all that `wants` accepts.
+
+        Where the reader's connection is `direct`, it is written to while the reader waits for news: what it is told
+        then moves `told` and does not come into the mailbox.
+        """
         mailbox = Mailbox(wants, self._seqs, room or self._room, self._most_bytes, self.losses)
         boxes = self._all if job_id is None else self._by_job.setdefault(job_id, set())
         boxes.add(mailbox)
         if self.closed:
             mailbox.close()
+        if direct is not None:
+            mailbox.joins = lambda: self._join(mailbox, job_id, wants, direct)
+            mailbox.returns = direct.outlet.left = lambda: self._return(mailbox, job_id, direct)
         try:
             yield mailbox
         finally:
+            if direct is not None:
+                mailbox.returns()
+                direct.outlet.left = lambda: None
+            boxes = self._all if job_id is None else self._by_job.get(job_id, boxes)
             boxes.discard(mailbox)
             if job_id is not None and not boxes and self._by_job.get(job_id) is boxes:
                 del self._by_job[job_id]
+
+    def _join(self, mailbox: Mailbox, job_id: str | None, wants: Callable[[Job], bool], direct: Direct) -> None:
+        """Write to a reader's connection from here on, if it has had everything and takes more."""
+        published = self.number if job_id is None else self._seqs.get(job_id, -1)
+        if published < mailbox.told or not direct.outlet.ready:
+            return
+        groups = self._groups.setdefault(job_id, {})
+        group = groups.get(direct.key)
+        if group is None:
+            group = groups[direct.key] = Group(direct.frame, published)
+            self._wants[direct.key] = wants
+        group.join(mailbox, direct.outlet)
+        (self._all if job_id is None else self._by_job[job_id]).discard(mailbox)
+
+    def _return(self, mailbox: Mailbox, job_id: str | None, direct: Direct) -> None:
+        """Let a reader have its news in its mailbox again, if it was written to."""
+        groups = self._groups.get(job_id, {})
+        group = groups.get(direct.key)
+        if group is None or mailbox not in group:
+            return
+        group.leave(mailbox)
+        mailbox.told = group.told
+        (self._all if job_id is None else self._by_job.setdefault(job_id, set())).add(mailbox)
+        if not group:
+            del groups[direct.key]
+            self._wants.pop(direct.key, None)
+            if not groups:
+                del self._groups[job_id]
+
+    def _return_all(self, job_id: str | None) -> None:
+        for group in list(self._groups.get(job_id, {}).values()):
+            group.flush()
+            for mailbox in group.members():
+                mailbox.returns()
 
     def publish(self, event: Event) -> None:
         """Hand a committed event to every reader that wants it. Never waits."""
@@ -218,6 +277,15 @@ class Hub:
             self._dirty.discard(job.id)
             self._args.pop(job.id, None)
         self.noted(event)
+        if event.type in TERMINAL_TYPES:
+            self._return_all(job.id)  # there is something to be done after this one
+        for group in self._groups.get(job.id, {}).values():
+            group.told = event.seq
+            group.add(event)
+        for key, group in self._groups.get(None, {}).items():
+            group.told = event.number
+            if self._wants[key](job):
+                group.add(event)
         size = _size(event)
         for mailbox in self._by_job.get(job.id, ()):
             mailbox.put(event, size)
@@ -251,6 +319,7 @@ class Hub:
         """Let the readers of a job that was deleted finish what they have and stop."""
         self.purges += 1
         self._purged.append(job_id)
+        self._return_all(job_id)
         for mailbox in self._by_job.get(job_id, ()):
             mailbox.close()
 
@@ -266,6 +335,8 @@ class Hub:
     def close(self) -> None:
         """Let every reader finish what it has and stop; later readers stop at once."""
         self.closed = True
+        for job_id in list(self._groups):
+            self._return_all(job_id)
         for mailbox in [*self._all, *(box for boxes in self._by_job.values() for box in boxes)]:
             mailbox.close()
 
@@ -277,6 +348,7 @@ class Hub:
             if job_id in self._seqs:
                 job, progress = self._latest[job_id]
                 self.ticked(job, progress)
+                self._write_progress(Advance(job, self._seqs[job_id], progress))
                 for mailbox in self._by_job.get(job_id, ()):
                     mailbox.advance(job, progress)
                 for mailbox in self._all:
@@ -284,6 +356,13 @@ class Hub:
             elif job_id in self._latest:
                 # The start is committed but not yet published; nobody hears of progress before it.
                 self.report(*self._latest[job_id])
+
+    def _write_progress(self, news: Advance) -> None:
+        for group in self._groups.get(news.job.id, {}).values():
+            group.add(news)
+        for key, group in self._groups.get(None, {}).items():
+            if self._wants[key](news.job):
+                group.add(news)
 
 
 def _size(event: Event) -> int:

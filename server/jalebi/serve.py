@@ -16,6 +16,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import OPEN
 
 from jalebi.app import Jalebi
 from jalebi.background import spawn
@@ -28,15 +29,66 @@ LINGER: Final = 0.5
 
 
 class Socket(WebSocketsSansIOProtocol):
-    """A WebSocket connection that the application may abort: one that is closed waits for what is not read."""
+    """A WebSocket connection that the application may abort, and write to directly (it is a `fanout.Outlet`).
+
+    None of what it overrides is a documented interface of uvicorn; where it is missing, the application sends by ASGI.
+    """
+
+    full = False
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.left: Callable[[], object] = lambda: None
 
     async def run_asgi(self) -> None:
         """Serve the connection."""
-        from jalebi.web.channels import ABORT  # here and not above: a command that serves nothing needs no web
+        from jalebi.web.channels import ABORT, OUTLET  # not above: a command that serves nothing needs no web
 
-        extensions: dict[str, Any] = {**(self.scope["extensions"] or {}), ABORT: self.transport.abort}
+        offered = {ABORT: self.transport.abort} if self.conn.extensions else {ABORT: self.transport.abort, OUTLET: self}
+        extensions: dict[str, Any] = {**(self.scope["extensions"] or {}), **offered}
         self.scope["extensions"] = extensions
         await super().run_asgi()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is open and not full."""
+        return not (self.full or self.close_sent or self.conn.state is not OPEN or self.transport.is_closing())
+
+    def write(self, data: bytes) -> None:
+        """Send framed messages; safe between those of ASGI, each of which is written whole."""
+        self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        """Take no more until what was written has left."""
+        super().pause_writing()
+        self.full = True
+        self.left()
+
+    def resume_writing(self) -> None:
+        """Take more."""
+        super().resume_writing()
+        self.full = False
+
+    def handle_close(self, event: Any) -> None:
+        """Write nothing after a close frame."""
+        self.left()
+        super().handle_close(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Write nothing into what is gone."""
+        self.left()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Write nothing after the close frame of a server that stops."""
+        self.left()
+        super().shutdown()
+
+    def keepalive_timeout(self) -> None:
+        """Drop a reader that answers no ping: to close would wait for what it does not read."""
+        super().keepalive_timeout()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
 
 class Http(HttpToolsProtocol):

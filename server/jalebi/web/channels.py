@@ -1,13 +1,14 @@
 """The WebSockets: one job's events, or those of all jobs, with live progress; both resume where a reader left off."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping, Sequence
 from typing import Any, Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jalebi.background import log
 from jalebi.errors import Problem
+from jalebi.fanout import Direct, Outlet
 from jalebi.hub import Lagged
 from jalebi.web.answers import problem_answer
 from jalebi.web.bodies import MATCHES, filter_of, known_parameters, whole
@@ -24,6 +25,8 @@ TOO_SLOW: Final = 4409
 _CODES: Final = {End.DONE: DONE, End.DRAINING: DRAINING, End.GONE: NO_SUCH_JOB}
 #: The scope extension with which our server lets a connection be aborted.
 ABORT: Final = "jalebi.abort"
+#: And the one with which it offers to be written to directly (see `fanout.Outlet`).
+OUTLET: Final = "jalebi.outlet"
 #: Seconds that the close frame may take.
 LAST_WORD: Final = 1.0
 
@@ -42,7 +45,7 @@ async def job(socket: WebSocket) -> None:
         await refuse(socket, problem)
         return
     if await _admitted(socket, rooms):
-        await serve(socket, _code(follow_job(rooms, job_id, after, _teller(socket, rooms))))
+        await serve(socket, _code(follow_job(rooms, job_id, after, _teller(socket, rooms), _direct(socket, rooms))))
 
 
 async def events(socket: WebSocket) -> None:
@@ -56,7 +59,10 @@ async def events(socket: WebSocket) -> None:
         await refuse(socket, problem)
         return
     if await _admitted(socket, rooms):
-        await serve(socket, _code(follow_all(rooms, wanted, after, _teller(socket, rooms))))
+        await serve(
+            socket,
+            _code(follow_all(rooms, wanted, after, _teller(socket, rooms), direct=_direct(socket, rooms, wanted))),
+        )
 
 
 async def _code(following: Awaitable[End]) -> int:
@@ -71,6 +77,13 @@ def _teller(socket: WebSocket, rooms: Rooms) -> Tell:
             await send(socket, rooms.frames.text(message, root))
 
     return tell
+
+
+def _direct(socket: WebSocket, rooms: Rooms, wanted: Hashable = None) -> Direct | None:
+    """Return the connection as one that is written to directly, None where the server does not offer it."""
+    outlet: Outlet | None = socket.scope.get("extensions", {}).get(OUTLET)
+    root = root_of(socket)
+    return None if outlet is None else Direct(outlet, (wanted, root), lambda message: rooms.frames.frame(message, root))
 
 
 async def send(socket: WebSocket, text: str) -> None:

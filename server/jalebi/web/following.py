@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from jalebi.errors import MalformedRequest, NotFound
 from jalebi.events import TERMINAL_TYPES, Event, Hello, Reset, Snapshot, cursor_number
+from jalebi.fanout import Direct
 from jalebi.hub import Lagged, Mailbox
 from jalebi.hub import Message as News
 from jalebi.store import batches, missed, reads
@@ -38,12 +39,15 @@ class Gone(Exception):
     """The reader went away."""
 
 
-async def follow_job(rooms: Rooms, job_id: str, after: int | None, tell: Tell) -> End:
+async def follow_job(rooms: Rooms, job_id: str, after: int | None, tell: Tell, direct: Direct | None = None) -> End:
     """Tell what follows the job's event `after` until its newest terminal event; a snapshot first where it is None.
 
+    Where the connection is `direct`, the hub may write to it while there is nothing to catch up with.
     Raises Lagged where the reader is too slow.
     """
-    with rooms.hub.subscribe(job_id) as mailbox:  # first, so that nothing falls between the replay and the live part
+    with rooms.hub.subscribe(
+        job_id, direct=direct
+    ) as mailbox:  # first, so that nothing falls between the replay and the live part
         try:
             found = await rooms.queue.get(job_id)
         except NotFound:
@@ -62,12 +66,15 @@ async def follow_job(rooms: Rooms, job_id: str, after: int | None, tell: Tell) -
                 return End.DRAINING
             try:
                 while not over:
+                    mailbox.told = last
                     batch = await anext(mailbox)
+                    last = max(last, mailbox.told)
                     last, over = await _pass_on_job(mailbox, batch, last, tell)
                 return End.DONE
             except StopAsyncIteration:
                 return End.DRAINING if rooms.hub.closed else End.GONE
             except Lagged:
+                last = max(last, mailbox.told)
                 behind = _caught_in_a_burst(mailbox)
 
 
@@ -143,13 +150,18 @@ def batch_over(rooms: Rooms, batch_id: str) -> Over:
 
 
 async def follow_all(
-    rooms: Rooms, wanted: reads.Filter, after: int | None, tell: Tell, over: Over | None = None
+    rooms: Rooms,
+    wanted: reads.Filter,
+    after: int | None,
+    tell: Tell,
+    over: Over | None = None,
+    direct: Direct | None = None,
 ) -> End:
     """Tell what follows event `after` (now, where it is None) of all jobs that match, until the server stops.
 
     `over` is asked after the replay and after each end of a job. Raises Lagged where the reader is too slow.
     """
-    with rooms.hub.subscribe(wants=wanted.wants) as mailbox:
+    with rooms.hub.subscribe(wants=wanted.wants, direct=direct) as mailbox:
         # Everything up to here is in the store, everything after it will come to the mailbox.
         upto = await rooms.store.read(reads.last_number)
         last = upto if after is None else after
@@ -162,6 +174,7 @@ async def follow_all(
                 return End.DONE
             try:
                 while True:
+                    mailbox.told = max(last, upto)
                     try:
                         async with asyncio.timeout(None if over is None else LOOK_AGAIN):
                             batch = await anext(mailbox)
@@ -169,6 +182,7 @@ async def follow_all(
                         if over is not None and await over(last):
                             return End.DONE
                         continue
+                    last = max(last, mailbox.told)
                     early = rooms.hub.number < upto  # progress may be older than what was replayed
                     last = await _pass_on(mailbox, batch, last, early, tell)
                     if over is not None and _ends_one(batch) and await over(last):
@@ -176,6 +190,7 @@ async def follow_all(
             except StopAsyncIteration:
                 return End.DRAINING
             except Lagged:
+                last = max(last, mailbox.told)
                 _caught_in_a_burst(mailbox)
                 upto = await rooms.store.read(reads.last_number)
 

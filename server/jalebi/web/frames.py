@@ -29,6 +29,10 @@ class Frames:
             return encode(opening_wire(message, root=root, epoch=self._epoch)).decode()
         return self._remembered(_key(message, root), lambda: encode(self._wire(message, root)).decode())
 
+    def frame(self, message: Event | Advance, root: str) -> bytes:
+        """Return a message as a text frame of a WebSocket (RFC 6455, section 5.2), unmasked as servers send it."""
+        return self._remembered(("frame", *_key(message, root)), lambda: _framed(self.text(message, root).encode()))
+
     def line(self, message: Message, root: str) -> bytes:
         """Return a message as a line of JSON."""
         return self.text(message, root).encode() + b"\n"
@@ -74,6 +78,15 @@ class Frames:
         if isinstance(message, Event):
             return event_wire(message, root=root, epoch=self._epoch)
         return progress_event(message.job.id, message.seq, message.progress)
+
+
+def _framed(payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + size.to_bytes(1, "big") + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
 def _key(message: Event | Advance, root: str) -> Any:
