@@ -1,4 +1,5 @@
 import asyncio
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -44,11 +45,11 @@ async def test_only_the_newest_progress_waits_and_it_names_the_last_event_before
     hub.publish(started())
     with hub.subscribe("1") as mailbox:
         for done in range(50):
-            hub.report(RUNNING, Progress(done=done))
+            hub.report(RUNNING, partial(Progress, done=done))
         [first] = await anext(mailbox)
         assert isinstance(first, Advance)
         assert (first.progress.done, first.seq) == (49, 2)
-        hub.report(RUNNING, Progress(done=60))
+        hub.report(RUNNING, partial(Progress, done=60))
         hub.publish(logged(3))
         batch = await anext(mailbox)
         if len(batch) == 1:
@@ -61,9 +62,9 @@ async def test_no_progress_comes_after_the_terminal_event() -> None:
     hub = Hub()
     hub.publish(started())
     with hub.subscribe("1") as mailbox:
-        hub.report(RUNNING, Progress(done=1))
+        hub.report(RUNNING, partial(Progress, done=1))
         await anext(mailbox)
-        hub.report(RUNNING, Progress(done=2))
+        hub.report(RUNNING, partial(Progress, done=2))
         hub.publish(completed(3))
         assert [message.seq for message in await anext(mailbox)] == [3]
         await asyncio.sleep(0)
@@ -74,7 +75,7 @@ async def test_no_progress_comes_after_the_terminal_event() -> None:
 async def test_no_progress_comes_before_the_start_is_published() -> None:
     hub = Hub()
     with hub.subscribe("1") as mailbox:
-        hub.report(RUNNING, Progress(done=1))
+        hub.report(RUNNING, partial(Progress, done=1))
         hub._tick()
         assert mailbox.take() == []
         hub.publish(started())
@@ -112,7 +113,7 @@ async def test_progress_of_many_jobs_is_bounded_in_a_mailbox(monkeypatch: pytest
             job = replace(RUNNING, id=str(number))
             hub.publish(Event(number, "started", 0.0, job))
             mailbox.take()
-            hub.report(job, Progress(done=1))
+            hub.report(job, partial(Progress, done=1))
         hub._tick()
         assert len(mailbox.take()) == 2
         assert hub.losses.dropped == 3

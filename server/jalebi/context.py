@@ -1,9 +1,9 @@
 """What a job sees of the shop while it runs: `JobContext`, and `track` for code that has no context at hand."""
 
-import math
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextvars import ContextVar
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, overload
@@ -55,13 +55,13 @@ class JobContext:
         self, done: float, total: float | None = None, message: str | None = None, unit: str | None = None
     ) -> None:
         """Say how far the job is: `done` of `total`, in `unit`s. Never blocks; only the newest position is kept."""
-        if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
+        if not isfinite(done) or (total is not None and not isfinite(total)):
             raise ValueError("progress needs finite numbers")
         self._link.progress(
             float(done),
             None if total is None else float(total),
-            None if message is None else str(message),
-            None if unit is None else str(unit),
+            message if message is None else str(message),
+            unit if unit is None else str(unit),
         )
 
     @overload

@@ -176,7 +176,7 @@ class Hub:
         self._wants: dict[Hashable, Callable[[Job], bool]] = {}
         self._args: dict[str, str] = {}  # of active jobs: the large ones, held once however many events there are
         self._seqs: dict[str, int] = {}  # of active jobs: the seq last published
-        self._latest: dict[str, tuple[Job, Progress]] = {}
+        self._latest: dict[str, tuple[Job, Callable[[], Progress]]] = {}
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._last_tick = 0.0
@@ -297,12 +297,14 @@ class Hub:
         args = self._args.setdefault(event.job.id, event.job.args)
         return event if args is event.job.args else replace(event, job=replace(event.job, args=args))
 
-    def report(self, job: Job, progress: Progress) -> None:
-        """Take the newest progress of a running job; readers get it at the next tick, at once after a quiet time."""
+    def report(self, job: Job, newest: Callable[[], Progress]) -> None:
+        """Hear that a running job has moved; readers get its newest progress at the next tick, at once after a quiet
+        time.
+        """
         latest = self._latest.get(job.id)
         if latest is not None and latest[0].attempt > job.attempt:
             return  # an attempt that has lost its job and does not know it yet
-        self._latest[job.id] = (job, progress)
+        self._latest[job.id] = (job, newest)
         self._dirty.add(job.id)
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -330,7 +332,7 @@ class Hub:
     def progress(self, job_id: str) -> Progress | None:
         """Return the newest progress of a running job of this server."""
         news = self._latest.get(job_id)
-        return news[1] if news else None
+        return news[1]() if news else None
 
     def close(self) -> None:
         """Let every reader finish what it has and stop; later readers stop at once."""
@@ -346,7 +348,8 @@ class Hub:
         dirty, self._dirty = self._dirty, set()
         for job_id in dirty:
             if job_id in self._seqs:
-                job, progress = self._latest[job_id]
+                job, newest = self._latest[job_id]
+                progress = newest()
                 self.ticked(job, progress)
                 self._write_progress(Advance(job, self._seqs[job_id], progress))
                 for mailbox in self._by_job.get(job_id, ()):

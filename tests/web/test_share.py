@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -196,7 +197,7 @@ async def test_a_badge_holds_whatever_a_job_says_of_itself(quick: Live) -> None:
     await quick.until(held["id"], "running")
     rooms = await quick.shop.open()
     running = await rooms.queue.get(held["id"])
-    rooms.hub.report(running, Progress(3, None, "<b>&\x07\u202e" * 20, updated_at=rooms.store.clock()))
+    rooms.hub.report(running, partial(Progress, 3, None, "<b>&\x07\u202e" * 20, updated_at=rooms.store.clock()))
     root = ElementTree.fromstring((await quick.client.get(f"/v1/jobs/{held['id']}/badge.svg")).text)
     assert str(root[0].text).startswith("hold: running 3 <b>&??<b>")
     assert str(root[0].text).endswith("…")

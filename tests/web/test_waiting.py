@@ -1,6 +1,7 @@
 """ETag, 304 and `Prefer: wait`: asking once in place of again and again."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ async def test_every_visible_change_has_a_tag_of_its_own(quick: Live, tmp_path: 
     running = await rooms.queue.get(job["id"])
 
     for done in (1, 2):
-        rooms.hub.report(running, Progress(done, 4, updated_at=rooms.store.clock()))
+        rooms.hub.report(running, partial(Progress, done, 4, updated_at=rooms.store.clock()))
         await look()
     (tmp_path / "go").touch()
     await quick.until(job["id"], "completed")
@@ -66,7 +67,7 @@ async def test_what_is_left_of_a_run_is_no_change_however_it_is_reckoned(quick: 
         return (await rooms.queue.get(job["id"])).progress is not None or None
 
     await quick.until(job["id"], "running")
-    rooms.hub.report(await rooms.queue.get(job["id"]), Progress(1, 2, updated_at=rooms.store.clock()))
+    rooms.hub.report(await rooms.queue.get(job["id"]), partial(Progress, 1, 2, updated_at=rooms.store.clock()))
     await eventually(shown)
     tags = {(await quick.client.get(job["links"]["self"])).headers["etag"] for _ in range(10)}
     assert len(tags) == 1

@@ -37,7 +37,13 @@ class Attempt:
         self.kind = kind
         self.queue = queue
         self.reason: Reason | None = None
-        self.progress: Progress | None = None
+        self._now = queue.store.clock
+        self._progress: Progress | None = None
+        self._newest: tuple[float, str | None, float] | None = None  # a position of which no Progress is made yet
+        self._fresh = 0  # reports since one was made
+        self._announced = False  # whether the hub knows that there is a newer one
+        self._total: float | None = None
+        self._unit: str | None = None
         self.unsaved = False
         self.settling = False
         self.renewed_at = time.monotonic()
@@ -94,29 +100,55 @@ class Attempt:
             self._clock.cancel()
 
     def report(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
-        """Take the newest position; what it leaves out of total and unit stays as it was."""
+        """Take the newest position; what it leaves out of total and unit stays as it was.
+
+        It is called as often as a job likes: what is made of it is made when somebody looks.
+        """
         if self._ended or self.reason == "lost":  # a thread that the job has left behind, or that of a later attempt
             return
-        now, steady = self.queue.store.clock(), time.monotonic()
-        before = self.progress
-        if before is not None:
-            total = before.total if total is None else total
-            unit = before.unit if unit is None else unit
-        self.progress = Progress(
-            done=done,
-            total=total,
-            unit=None if unit is None else clean_text(unit)[:100],
-            message=None if message is None else clean_text(message)[:1000],
-            rate=self._measure(steady, done),
-            updated_at=now,
-        )
-        self.unsaved = True
+        if total is not None:
+            self._total = total
+        if unit is not None:
+            self._unit = unit
+        self._newest = (done, message, self._now())
+        self._fresh += 1
+        if not self._announced:
+            self._announced = True
+            self.queue.hub.report(self.job, self._position)
+
+    @property
+    def progress(self) -> Progress | None:
+        """The newest position, None before the first."""
+        return self._progress if self._newest is None else self._position()
+
+    def _position(self) -> Progress:
+        self._announced = False
+        if self._newest is not None:
+            done, message, at = self._newest
+            self._newest = None
+            steady = time.monotonic()
+            self._progress = Progress(
+                done=done,
+                total=self._total,
+                unit=None if self._unit is None else clean_text(self._unit)[:100],
+                message=None if message is None else clean_text(message)[:1000],
+                rate=self._measure(steady, done),
+                updated_at=at,
+            )
+            self.unsaved = True
+            self._note_reports(steady)
+        assert self._progress is not None
+        return self._progress
+
+    def _note_reports(self, now: float) -> None:
+        """Learn how often reports come, from how many have come since the last look."""
+        fresh, self._fresh = self._fresh, 0
         if self._reports:
-            gap = steady - self._reported_at
-            self._interval = gap if self._reports == 1 else self._interval * (1 - _WEIGHT) + gap * _WEIGHT
-        self._reports += 1
-        self._reported_at = steady
-        self.queue.hub.report(self.job, self.progress)
+            gap = (now - self._reported_at) / fresh
+            weight = 1 - (1 - _WEIGHT) ** fresh
+            self._interval = gap if self._reports == 1 else self._interval * (1 - weight) + gap * weight
+        self._reports += fresh
+        self._reported_at = now
 
     def stalls(self, now: float) -> bool:
         """Whether progress has just stopped for many times its usual interval; it is marked so until it goes on."""
@@ -126,9 +158,9 @@ class Attempt:
         if silent < max(self.queue.settings.stall_after, _STALL * self._interval):
             return False
         self.standstill = f"No progress for {silent:.0f} s; until then it came every {self._interval:.2g} s."
-        self.progress = replace(progress, stalled=True)
+        self._progress = replace(progress, stalled=True)
         self.unsaved = True
-        self.queue.hub.report(self.job, self.progress)
+        self.queue.hub.report(self.job, self._position)
         return True
 
     def _measure(self, now: float, done: float) -> float | None:

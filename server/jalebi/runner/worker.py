@@ -315,7 +315,7 @@ class Worker:
         for attempt in list(self._attempts.values()):
             if attempt.stalls(now):
                 spawn(self._stalled(attempt), f"stall of job {attempt.job.id}")
-        saving = [attempt for attempt in self._attempts.values() if attempt.unsaved and attempt.progress]
+        saving = [attempt for attempt in self._attempts.values() if attempt.progress and attempt.unsaved]
         for attempt in saving:
             attempt.unsaved = False
         with suppress(StorageUnavailable):
