@@ -3,9 +3,10 @@
 import asyncio
 import inspect
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jalebi.context import JobContext, current
 from jalebi.errors import JobFailed
@@ -13,6 +14,9 @@ from jalebi.jobs import Completed, Outcome, Stopped, failure
 from jalebi.kinds import Kind, Result
 from jalebi.runner.attempt import Attempt
 from jalebi.runner.describe import describe, stopped
+
+#: Seconds after which the loop looks again for what a thread reports.
+LOOK_AGAIN: Final = 0.05
 
 
 class LoopLink:
@@ -55,16 +59,32 @@ class ThreadLink(LoopLink):
         super().__init__(attempt)
         self._loop = loop
         self._latest: tuple[Any, ...] | None = None
+        self._crossing = False
         self._lock = threading.Lock()
 
     def progress(self, done: float, total: float | None, message: str | None, unit: str | None) -> None:
         """Hand on the latest position; one crossing carries all that came meanwhile."""
         with self._lock:
-            crossing, self._latest = self._latest is not None, (done, total, message, unit)
+            if total is None and self._latest is not None:  # what was not handed on says it
+                total = self._latest[1]
+            if unit is None and self._latest is not None:
+                unit = self._latest[3]
+            self._latest = (done, total, message, unit)
+            crossing, self._crossing = self._crossing, True
         if not crossing:
             self._loop.call_soon_threadsafe(self._cross)
 
     def _cross(self) -> None:
+        with self._lock:
+            latest, self._latest = self._latest, None
+            self._crossing = latest is not None
+        if latest is not None:
+            self._attempt.report(*latest)
+            # To wake the loop for each report would slow down both: it looks again by itself.
+            self._loop.call_later(LOOK_AGAIN, self._cross)
+
+    def end(self) -> None:
+        """Hand on what is left."""
         with self._lock:
             latest, self._latest = self._latest, None
         if latest is not None:
@@ -89,6 +109,7 @@ async def run_in_loop(attempt: Attempt) -> Outcome:
     context = JobContext(attempt.job.id, attempt.job.attempt, attempt.kind.name, LoopLink(attempt))
     task = asyncio.current_task()
     assert task is not None
+    began = time.monotonic()
 
     def stop() -> None:
         attempt.receipt("delivered")
@@ -113,6 +134,8 @@ async def run_in_loop(attempt: Attempt) -> Outcome:
         task.uncancel()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
+    if time.monotonic() - began >= attempt.queue.settings.block_warning:
+        await asyncio.sleep(0)  # what the watchdog has to say of a blocking call comes first
     return outcome
 
 
@@ -126,7 +149,8 @@ async def run_in_thread(attempt: Attempt) -> Outcome:
     """Run a function in a thread of its own; it can be asked to stop, but not made to."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Outcome] = loop.create_future()
-    context = JobContext(attempt.job.id, attempt.job.attempt, attempt.kind.name, ThreadLink(attempt, loop))
+    link = ThreadLink(attempt, loop)
+    context = JobContext(attempt.job.id, attempt.job.attempt, attempt.kind.name, link)
 
     def work() -> None:
         try:
@@ -140,7 +164,9 @@ async def run_in_thread(attempt: Attempt) -> Outcome:
     attempt.start_clock()
     attempt.when_stopped(lambda: attempt.receipt("delivered"))
     threading.Thread(target=work, name=f"job {attempt.kind.name}", daemon=True).start()
-    return await done
+    outcome = await done
+    link.end()
+    return outcome
 
 
 async def _await(value: Any) -> Any:
