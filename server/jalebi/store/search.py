@@ -117,6 +117,7 @@ class _Walk:
     rest: list[ColumnElement[bool]]
     top: str
     bottom: str
+    sure: str  # no id above it should pass, and only a clock that was set back makes one
     deadline: float | None
 
     @classmethod
@@ -125,12 +126,13 @@ class _Walk:
     ) -> "_Walk":
         """Choose the way for a filter."""
         deadline = None if within is None else time.monotonic() + within
-        top = before or _LAST
+        top = sure = before or _LAST
         if wanted.created_before is not None:
-            top = min(top, id_floor(wanted.created_before + (AHEAD if thorough else 0.0) + 0.001))
+            sure = id_floor(wanted.created_before + 0.001)
+            top = min(top, id_floor(wanted.created_before + AHEAD + 0.001) if thorough else sure)
         bottom = "" if wanted.created_after is None else id_floor(wanted.created_after)
         driver, paths = _way(connection, wanted, top, bottom)
-        return cls(connection, paths, _rest(wanted, driver), top, bottom, deadline)
+        return cls(connection, paths, _rest(wanted, driver), top, bottom, sure, deadline)
 
     def streams(self, limit: int) -> list[Iterator[tuple[str, Any]]]:
         """Yield on each path up to `limit` (id, row) of jobs that pass; where time ran out at an id, (id, None)."""
@@ -181,6 +183,10 @@ class _Walk:
             high = low
             if self.deadline is not None:
                 now = time.monotonic()
+                if high >= self.sure:  # that is not what the time is for
+                    self.deadline += now - began
+                    span, began = WINDOW, now
+                    continue
                 left = self.deadline - now
                 if left <= 0:
                     yield None, high
