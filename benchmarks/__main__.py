@@ -11,7 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
-from benchmarks import browser, draining, estimates, fanout, pages, pickup, progress, purging, submissions
+from benchmarks import (
+    browser,
+    draining,
+    estimates,
+    fanout,
+    growth,
+    pages,
+    pickup,
+    progress,
+    purging,
+    still,
+    storing,
+    submissions,
+)
 from benchmarks.figures import Table
 from benchmarks.machine import Others, facts
 from benchmarks.processes import CannotRun
@@ -27,6 +40,9 @@ BENCHMARKS: Final[dict[str, Callable[[Size], Table]]] = {
     "browser": browser.run,
     "pages": pages.run,
     "estimates": estimates.run,
+    "size": storing.run,
+    "still": still.run,
+    "growth": growth.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 READING: Final = """\
@@ -35,7 +51,7 @@ READING: Final = """\
 Made by `make bench`, which measures the machine it runs on; `.venv/bin/python -m benchmarks --write` writes this file
 anew, `--quick` takes a minute and is good for nothing but seeing that it works, `--only NAME` runs one part
 (`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`, `browser`, `pages`,
-`estimates`).
+`estimates`, `size`, `still`, `growth`); `--huge` lets `size` have ten million jobs.
 
 How to read the figures:
 
@@ -58,7 +74,9 @@ def main() -> int:
     tables, broken = [], 0
     try:
         with tempfile.TemporaryDirectory(prefix=".benchmarks-", dir=place) as folder:
-            size = replace(QUICK if options.quick else FULL, folder=Path(folder).resolve(), keep=options.keep)
+            size = replace(
+                QUICK if options.quick else FULL, folder=Path(folder).resolve(), keep=options.keep, huge=options.huge
+            )
             known = facts(size.folder)
             print("\n".join(["Jalebi's benchmarks on this machine", *known, ""]), flush=True)
             for name in options.only or BENCHMARKS:
@@ -98,7 +116,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute: to see that it works, not to quote")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} anew")
-    parser.add_argument("--keep", action="store_true", help="keep the database of `pages` for the next run")
+    parser.add_argument("--keep", action="store_true", help="keep the large databases for the next run")
+    parser.add_argument("--huge", action="store_true", help="ten million jobs in `size`: some minutes, 6 GB")
     parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
     options = parser.parse_args(arguments)
     if options.write and (options.quick or options.only):

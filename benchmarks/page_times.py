@@ -49,11 +49,11 @@ FILTERS: Final[dict[str, list[tuple[str, str]]]] = {
 class Kitchen:
     """A shop of thirty kinds on one of the databases, open and serving in this process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, workers: bool = True) -> None:
         self.path = path
         self.shop = Jalebi(
-            database_url=f"sqlite:///{path.absolute()}", concurrency=RUNNING, max_waiting=10**8, grace=0.1,
-            retention_age=1e9, retention_count=10**9, retention_bytes=1 << 50, token=None,
+            database_url=f"sqlite:///{path.absolute()}", workers=workers, concurrency=RUNNING, max_waiting=10**8,
+            grace=0.1, retention_age=1e9, retention_count=10**9, retention_bytes=1 << 50, token=None,
         )  # fmt: skip
         for name in KINDS:
             self.shop.job(name=name)(work)

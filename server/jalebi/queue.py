@@ -30,6 +30,8 @@ __all__ = ["Keyed", "Made", "NewBatch", "Order", "Queue", "Submitted", "nothing_
 #: Seconds before the next attempt where the kind does not say, and the most that it can say.
 BACKOFF: Final = 2.0
 MAX_DELAY: Final = 10 * 365 * 86400.0
+#: Seconds for which a page of a list of jobs looks for them.
+SEARCHED: Final = 0.02
 
 
 class Order(Struct, frozen=True):
@@ -224,16 +226,21 @@ class Queue:
     async def page(
         self, wanted: reads.Filter, *, limit: int, before: str | None = None
     ) -> tuple[list[tuple[Job, Outlook]], str | None]:
-        """Return a page of jobs, newest first, and the id to go on from, or None on the last page."""
+        """Return a page of jobs, newest first, and the id to go on from, or None on the last page.
 
-        def query(connection: Connection) -> tuple[list[Job], bool, Ahead]:
-            found = search.find(connection, wanted, limit=limit + 1, before=before).jobs
-            return found[:limit], len(found) > limit, self.forecast.look(connection, found[:limit])
+        Where a search takes long, the page holds what was found until then: fewer than `limit`, and perhaps none.
+        """
 
-        found, more, ahead = await self.store.read(query)
+        def query(connection: Connection) -> tuple[list[Job], str | None, Ahead]:
+            found = search.find(connection, wanted, limit=limit + 1, before=before, within=SEARCHED, thorough=True)
+            page = found.jobs[:limit]
+            following = page[-1].id if len(found.jobs) > limit else found.reached
+            return page, following, self.forecast.look(connection, page)
+
+        found, following, ahead = await self.store.read(query)
         outlooks = self.forecast.outlooks(found, ahead)
         page = [(self.live(job), outlook) for job, outlook in zip(found, outlooks, strict=True)]
-        return page, page[-1][0].id if more else None
+        return page, following
 
     async def result(self, job_id: str) -> str | None:
         """Return a completed job's result as JSON text."""

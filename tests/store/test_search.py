@@ -132,14 +132,38 @@ async def test_jobs_by_state_are_known_where_kinds_and_queues_narrow_and_nothing
         assert await store.read(lambda c, w=other: search.by_state(c, w)) is None  # type: ignore[misc]
 
 
+async def test_of_two_tags_the_rarer_one_is_walked(store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "STEPS", 3)
+    jobs = [fresh(clock, tags=("often", "seldom") if number % 10 == 0 else ("often",)) for number in range(40)]
+    await put(store, *jobs)
+    walked: list[str] = []
+    for tags in (("often", "seldom"), ("seldom", "often")):
+        driver, _ = await store.read(lambda c, t=tags: search._way(c, Filter(tags=t), "g", ""))  # type: ignore[misc]
+        walked.append(driver)
+        found = await store.read(lambda c, t=tags: search.find(c, Filter(tags=t), limit=99))  # type: ignore[misc]
+        assert [job.id for job in found.jobs] == [job.id for job in reversed(jobs) if "seldom" in job.tags]
+    assert walked == ["tag seldom", "tag seldom"]
+
+
+async def test_a_search_without_time_looks_at_one_short_window_and_says_where_to_go_on(
+    store: Store, many: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST", 20)
+    found = await store.read(lambda c: search.find(c, Filter(text="no such text"), limit=10, within=0.0))
+    assert (found.jobs, found.reached) == ([], many[-20].id)
+
+
 async def test_a_clock_that_was_set_back_hides_no_job_from_who_has_time(store: Store, clock: Clock) -> None:
     ahead = fresh(clock)
     clock.now -= 3600
     late = structs.replace(fresh(clock), id=new_id(clock.now), created_at=clock.now)
     assert id_time(late.id) > clock.now + 3000  # ids go on growing
     await put(store, ahead, late)
-    found = await store.read(lambda c: search.find(c, Filter(created_before=clock.now + 1), limit=10))
+    wanted = Filter(created_before=clock.now + 1)
+    found = await store.read(lambda c: search.find(c, wanted, limit=10))
     assert [job.id for job in found.jobs] == [late.id]
+    hasty = await store.read(lambda c: search.find(c, wanted, limit=10, within=0.0, thorough=True))
+    assert [job.id for job in hasty.jobs] == [late.id]
 
 
 async def test_places_in_line_are_counted_by_queue(store: Store, many: list[Job]) -> None:

@@ -3,6 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from jalebi import queue
+from jalebi.store import search as searching
 from tests.support import Live
 from tests.web.raw import problem
 
@@ -184,3 +188,22 @@ async def test_queries_of_strange_bytes_are_answered(idle: Live) -> None:
         answer = await idle.client.get(f"/v1/jobs?{query}")
         assert answer.status_code in {200, 400, 422}, (query, answer.text)
         assert answer.json()
+
+
+async def test_a_search_that_takes_long_gives_pages_that_end_early_and_a_client_finds_all(
+    idle: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "SEARCHED", 0.0)
+    monkeypatch.setattr(searching, "FIRST", 2)
+    wanted = await idle.submit("echo", tags=["needle"], delay=3600)
+    for _ in range(5):
+        await idle.submit("echo", delay=3600)
+    page = (await idle.client.get("/v1/jobs?q=needle")).json()
+    assert page["jobs"] == []
+    found: list[str] = []
+    pages = 0
+    while page["next"] is not None:
+        page, pages = (await idle.client.get(f"/v1/jobs?q=needle&cursor={page['next']}")).json(), pages + 1
+        found += [job["id"] for job in page["jobs"]]
+    assert found == [wanted["id"]]
+    assert pages > 1

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jalebi.settings import Settings
+from jalebi.web import worker_pages
 from jalebi.web.system_page import shown_settings
 from tests.support import Live, eventually
 
@@ -150,3 +151,15 @@ async def test_figures_of_the_sockets_come_back_to_nothing(quick: Live) -> None:
         return True if rooms.traffic.pages == 0 else None
 
     await eventually(none)
+
+
+async def test_the_page_of_workers_shows_those_that_run_longest_and_says_how_many_more_there_are(
+    quick: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pages, "SHOWN", 1)
+    made = [await quick.submit("hold") for _ in range(3)]
+    for job in made:
+        await quick.until(job["id"], "running")
+    page = await text(quick, "/workers")
+    assert re.findall(r'data-job="([^"]+)"', page) == [made[0]["id"]]
+    assert "2 more running" in page

@@ -1,6 +1,6 @@
 """What can be asked of the store: queries over the tables, each a plain function of a connection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -219,6 +219,15 @@ def pulse(connection: Connection, *, since: float) -> list[tuple[int, int, int, 
     """Return (second, created, completed, failed, cancelled) for every second since then in which something was."""
     query = select(pulse_t).where(pulse_t.c.second > since).order_by(pulse_t.c.second)
     return [(row.second, row.created, row.completed, row.failed, row.cancelled) for row in connection.execute(query)]
+
+
+def ended(connection: Connection, windows: Iterable[int], *, now: float) -> dict[int, tuple[int, int]]:
+    """Return how many jobs have ended, and how many of them failed, by the seconds until now that they span."""
+    failed = func.coalesce(func.sum(pulse_t.c.failed), 0)
+    total = func.coalesce(func.sum(pulse_t.c.completed + pulse_t.c.failed + pulse_t.c.cancelled), 0)
+    query = select(total, failed).where(pulse_t.c.second <= now)
+    rows = {seconds: connection.execute(query.where(pulse_t.c.second > now - seconds)).one() for seconds in windows}
+    return {seconds: (int(row[0]), int(row[1])) for seconds, row in rows.items()}
 
 
 def positions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:

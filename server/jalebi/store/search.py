@@ -13,8 +13,11 @@ from jalebi.store.reads import JOB, Filter, id_floor, job_t, tag_t, tally_t
 from jalebi.store.rows import from_row
 from jalebi.store.tables import FaultRow
 
-#: Rows of the index that one query looks through.
+#: Rows of the index that one query looks through at most, and the first one where time is short.
 WINDOW: Final = 2000
+FIRST: Final = 500
+#: Steps on an index that tell how rare it is what is looked for there.
+STEPS: Final = 200
 #: Seconds by which a job's id may be ahead of its time: ids go on growing while a clock that was set back catches up.
 AHEAD: Final = 86_400.0
 _LAST: Final = "g"  # above every id
@@ -29,16 +32,28 @@ class Found:
 
 
 def find(
-    connection: Connection, wanted: Filter, *, limit: int, before: str | None = None, within: float | None = None
+    connection: Connection,
+    wanted: Filter,
+    *,
+    limit: int,
+    before: str | None = None,
+    within: float | None = None,
+    thorough: bool | None = None,
 ) -> Found:
     """Return up to `limit` jobs that pass the filter, older than the job id `before`.
 
-    Where `within` seconds do not suffice, it is what was found until then, with the place to go on from.
+    Where `within` seconds do not suffice, it is what was found until then, with the place to go on from. `thorough`
+    finds what a clock that was set back has put out of order too; it is what is done where time does not matter.
     """
-    found: list[Job] = []
     if _kept(connection, wanted) == 0:
-        return Found(found)
-    for job_id, row in _walk(connection, wanted, JOB, limit, before, within):
+        return Found([])
+    if wanted.ids:
+        here = [job_t.c.id.in_(wanted.ids), job_t.c.id < (before or _LAST), *_rest(wanted, "")]
+        rows = connection.execute(select(*JOB).where(*here).order_by(job_t.c.id.desc()).limit(limit))
+        return Found([from_row(row) for row in rows])
+    walk = _Walk.of(connection, wanted, before, within, thorough=within is None if thorough is None else thorough)
+    found: list[Job] = []
+    for job_id, row in merge(*walk.streams(limit), key=lambda item: item[0], reverse=True):
         if row is None:
             return Found(found, job_id)
         found.append(from_row(row))
@@ -51,12 +66,9 @@ def count(connection: Connection, wanted: Filter, *, most: int, within: float | 
     """Return how many jobs pass the filter, and whether that is all: it counts to `most` and for `within` seconds."""
     if (known := _kept(connection, wanted)) is not None:
         return known, True
-    counted = 0
-    for _, row in _walk(connection, wanted, [job_t.c.id], WINDOW, None, within):
-        if row is None or counted == most:
-            return counted, False
-        counted += 1
-    return counted, True
+    if wanted.ids:
+        return len(find(connection, wanted, limit=len(wanted.ids)).jobs), True
+    return _Walk.of(connection, wanted, None, within, thorough=within is None).count(most)
 
 
 def by_state(connection: Connection, wanted: Filter) -> dict[str, int] | None:
@@ -87,96 +99,133 @@ def _times(wanted: Filter) -> bool:
     return wanted.created_after is not None or wanted.created_before is not None
 
 
-def _walk(
-    connection: Connection, wanted: Filter, columns: list[Any], size: int, before: str | None, within: float | None
-) -> Iterator[tuple[str, Any]]:
-    """Yield (id, row) of the jobs that pass, newest first; at last (id, None) where time ran out at that id."""
-    if wanted.ids:
-        query = select(*columns).where(job_t.c.id.in_(wanted.ids), job_t.c.id < (before or _LAST), *_rest(wanted, ""))
-        yield from ((row.id, row) for row in connection.execute(query.order_by(job_t.c.id.desc())))
-        return
-    top = before or _LAST
-    if wanted.created_before is not None:
-        ahead = AHEAD if within is None else 0.0  # who has time for all gets what a clock that was set back has hidden
-        top = min(top, id_floor(wanted.created_before + ahead + 0.001))
-    bottom = "" if wanted.created_after is None else id_floor(wanted.created_after)
-    deadline = None if within is None else time.monotonic() + within
-    driver, paths = _paths(connection, wanted)
-    rest = _rest(wanted, driver)
-    streams = [_stream(connection, path, rest, columns, size, top, bottom, deadline) for path in paths]
-    last = ""
-    for job_id, row in merge(*streams, key=lambda item: item[0], reverse=True):
-        if row is not None and job_id == last:  # it came by another path already
-            continue
-        last = job_id
-        yield job_id, row
-        if row is None:
-            return
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """One walk of an index: its column of job ids, what it holds still, and what else leads from there to the jobs."""
+
+    key: ColumnElement[str]
+    held: list[ColumnElement[bool]]
+    joined: list[ColumnElement[bool]]
 
 
-def _stream(
-    connection: Connection,
-    path: list[ColumnElement[bool]],
-    rest: list[ColumnElement[bool]],
-    columns: list[Any],
-    size: int,
-    top: str,
-    bottom: str,
-    deadline: float | None,
-) -> Iterator[tuple[str, Any]]:
-    """Yield (id, row) of the jobs below `top` on one path, window by window where a part of them does not pass."""
-    key = tag_t.c.job_id if any(tag_t.c.tag is part.left for part in path if hasattr(part, "left")) else job_t.c.id
-    joined = select(*columns).where(*path)
-    edge = select(key).where(*path).order_by(key.desc()).limit(1).offset(WINDOW - 1)
-    while True:
-        low = bottom
-        if rest:
-            found = connection.execute(edge.where(key < top, key >= bottom)).scalar_one_or_none()
-            low = found or bottom
-        query = joined.where(key < top, key >= low, *rest).order_by(key.desc())
-        rows = connection.execute(query.limit(size)).all()
-        yield from ((row.id, row) for row in rows)
-        if len(rows) == size:  # there may be more in this window
-            top = rows[-1].id
-        elif low == bottom:
-            return
-        else:
-            top = low
-        if deadline is not None and time.monotonic() > deadline:
-            yield top, None
-            return
+@dataclass(slots=True)
+class _Walk:
+    """Goes through the jobs below `top` on some paths, newest first and window by window, until the deadline."""
+
+    connection: Connection
+    paths: list[_Path]
+    rest: list[ColumnElement[bool]]
+    top: str
+    bottom: str
+    sure: str  # no id above it should pass, and only a clock that was set back makes one
+    deadline: float | None
+
+    @classmethod
+    def of(
+        cls, connection: Connection, wanted: Filter, before: str | None, within: float | None, *, thorough: bool
+    ) -> "_Walk":
+        """Choose the way for a filter."""
+        deadline = None if within is None else time.monotonic() + within
+        top = sure = before or _LAST
+        if wanted.created_before is not None:
+            sure = id_floor(wanted.created_before + 0.001)
+            top = min(top, id_floor(wanted.created_before + AHEAD + 0.001) if thorough else sure)
+        bottom = "" if wanted.created_after is None else id_floor(wanted.created_after)
+        driver, paths = _way(connection, wanted, top, bottom)
+        return cls(connection, paths, _rest(wanted, driver), top, bottom, sure, deadline)
+
+    def streams(self, limit: int) -> list[Iterator[tuple[str, Any]]]:
+        """Yield on each path up to `limit` (id, row) of jobs that pass; where time ran out at an id, (id, None)."""
+        return [self._stream(path, limit) for path in self.paths]
+
+    def _stream(self, path: _Path, limit: int) -> Iterator[tuple[str, Any]]:
+        query = select(*JOB).where(*path.held, *path.joined, *self.rest).order_by(path.key.desc())
+        for low, high in self._windows(path) if self.rest else [(self.bottom, self.top)]:
+            if low is None:
+                yield high, None
+                return
+            rows = self.connection.execute(query.where(path.key < high, path.key >= low).limit(limit)).all()
+            yield from ((row.id, row) for row in rows)
+            limit -= len(rows)
+            if not limit:
+                return
+
+    def count(self, most: int) -> tuple[int, bool]:
+        """Count all that pass, and say whether that is all; a job is on one path only."""
+        counted = 0
+        for path in self.paths:
+            query = select(path.key).where(*path.held, *(path.joined if self.rest else ()), *self.rest)
+            for low, high in self._windows(path):
+                if low is None:
+                    return counted, False
+                some = query.where(path.key < high, path.key >= low).limit(most + 1 - counted).subquery()
+                counted += int(self.connection.execute(select(func.count()).select_from(some)).scalar_one())
+                if counted > most:
+                    return most, False
+        return counted, True
+
+    def _windows(self, path: _Path) -> Iterator[tuple[str | None, str]]:
+        """Yield from where up to below where to look next; at last (None, id) where time ran out at that id.
+
+        The first is short, and the others are as long as the time that is left allows at the pace of the one before:
+        what the disk must be asked for takes a hundred times as long as what is in memory.
+        """
+        edge = select(path.key).where(*path.held).order_by(path.key.desc()).limit(1)
+        high, span, began = self.top, WINDOW, time.monotonic()
+        if self.deadline is not None:
+            span = max(1, min(WINDOW, FIRST // len(self.paths)))
+        while True:
+            here = edge.where(path.key < high, path.key >= self.bottom).offset(span - 1)
+            low = self.connection.execute(here).scalar_one_or_none() or self.bottom
+            yield low, high
+            if low == self.bottom:
+                return
+            high = low
+            if self.deadline is not None:
+                now = time.monotonic()
+                if high >= self.sure:  # that is not what the time is for
+                    self.deadline += now - began
+                    span, began = WINDOW, now
+                    continue
+                left = self.deadline - now
+                if left <= 0:
+                    yield None, high
+                    return
+                span = max(1, min(WINDOW, int(span * left / 2 / max(now - began, 1e-6))))
+                began = now
 
 
-def _paths(connection: Connection, wanted: Filter) -> tuple[str, list[list[ColumnElement[bool]]]]:
+def _way(connection: Connection, wanted: Filter, top: str, bottom: str) -> tuple[str, list[_Path]]:
     """Return the condition that narrows most, by name, and one walk of its index for each of its values."""
+    by_id = job_t.c.id
+
+    def along(column: ColumnElement[Any], values: tuple[str, ...]) -> list[_Path]:
+        return [_Path(by_id, [column == value], []) for value in dict.fromkeys(values)]
+
     if wanted.batches:
-        return "batches", [[job_t.c.batch == value] for value in dict.fromkeys(wanted.batches)]
+        return "batches", along(job_t.c.batch, wanted.batches)
     if wanted.errors:
-        return "errors", [[job_t.c.fingerprint == value] for value in wanted.errors]
-    if wanted.tags:
-        return "tags", [[tag_t.c.tag == wanted.tags[0], tag_t.c.job_id == job_t.c.id]]
+        return "errors", along(job_t.c.fingerprint, wanted.errors)
+    ways: dict[str, list[_Path]] = {
+        tag: [_Path(tag_t.c.job_id, [tag_t.c.tag == tag], [tag_t.c.job_id == by_id])] for tag in wanted.tags
+    }
+    ways = {f"tag {tag}": paths for tag, paths in ways.items()}
     if wanted.kinds and wanted.states == ("completed",):
         done: ColumnElement[bool] = literal_column("job.state = 'completed'")
-        return "done", [[job_t.c.kind == kind, done] for kind in wanted.kinds]
-    choices = {"states": wanted.states, "kinds": wanted.kinds, "queues": wanted.queues}
-    sizes = _sizes(connection, {name: values for name, values in choices.items() if values})
-    if not sizes:
-        return "", [[]]
-    narrowest = min(sizes, key=lambda name: sizes[name])
-    column = {"states": job_t.c.state, "kinds": job_t.c.kind, "queues": job_t.c.queue}[narrowest]
-    return narrowest, [[column == value] for value in dict.fromkeys(choices[narrowest])]
+        ways["done"] = [_Path(by_id, [job_t.c.kind == kind, done], []) for kind in dict.fromkeys(wanted.kinds)]
+    else:
+        ways |= {"states": along(job_t.c.state, wanted.states), "kinds": along(job_t.c.kind, wanted.kinds)}
+    ways["queues"] = along(job_t.c.queue, wanted.queues)
+    ways = {name: paths for name, paths in ways.items() if paths}
+    if len(ways) < 2:
+        return next(iter(ways.items()), ("", [_Path(by_id, [], [])]))
+    return min(ways.items(), key=lambda way: max(_reach(connection, path, top, bottom) for path in way[1]))
 
 
-def _sizes(connection: Connection, choices: dict[str, tuple[str, ...]]) -> dict[str, int]:
-    if len(choices) == 1:
-        return dict.fromkeys(choices, 0)
-    columns = {"states": tally_t.c.state, "kinds": tally_t.c.kind, "queues": tally_t.c.queue}
-    return {
-        name: connection.execute(
-            select(func.coalesce(func.sum(tally_t.c.n), 0)).where(columns[name].in_(values))
-        ).scalar_one()
-        for name, values in choices.items()
-    }
+def _reach(connection: Connection, path: _Path, top: str, bottom: str) -> str:
+    """Return how far back a few steps on a path lead: the rarer what it holds, the farther."""
+    query = select(path.key).where(*path.held, path.key < top, path.key >= bottom).order_by(path.key.desc())
+    return connection.execute(query.limit(1).offset(STEPS)).scalar_one_or_none() or ""
 
 
 def _rest(wanted: Filter, driver: str) -> list[ColumnElement[bool]]:
@@ -191,7 +240,7 @@ def _rest(wanted: Filter, driver: str) -> list[ColumnElement[bool]]:
     ):
         if values and driver != name and not (driver == "done" and name in {"states", "kinds"}):
             found.append(literal_column(f"+job.{column}").in_(values))
-    tags = wanted.tags[1:] if driver == "tags" else wanted.tags
+    tags = [tag for tag in wanted.tags if driver != f"tag {tag}"]
     found += [exists().where(tag_t.c.tag == tag, tag_t.c.job_id == job_t.c.id).correlate(job_t) for tag in tags]
     if wanted.text:
         found.append(_mentions(wanted.text))

@@ -130,10 +130,16 @@ class Store(Writes):
             raise
         if self._reserve is not None:
             self._reserve.make()
+        # The connection that was used last has in memory what is read most.
         pool: dict[str, Any] = (
             {"poolclass": StaticPool, "pool_reset_on_return": None, "creator": lambda: connection}
             if self.path is None
-            else {"poolclass": QueuePool, "pool_size": READERS, "creator": lambda: self._connect(writes=False)}
+            else {
+                "poolclass": QueuePool,
+                "pool_size": READERS,
+                "pool_use_lifo": True,
+                "creator": lambda: self._connect(writes=False),
+            }
         )
         self._engine = create_engine("sqlite://", module=sqlite, **pool)
         self._threads = ThreadPoolExecutor(1 if self.path is None else READERS, thread_name_prefix="jalebi-reader")

@@ -17,9 +17,10 @@ from jalebi.web.contents import GROUPS
 PAGE: Final = 50
 #: Matching jobs are counted up to here.
 MOST_COUNTED: Final = 10_000
-#: Seconds for which a page looks for jobs, and counts how many there are in all.
-SEARCHED: Final = 0.025
-COUNTED: Final = 0.01
+#: Seconds for which a page looks for jobs, and then counts how many there are in all: so that with the drawing of its
+#: rows it takes less than 25 ms.
+SEARCHED: Final = 0.01
+COUNTED: Final = 0.003
 _TIMES: Final = ("created_after", "created_before")
 _NAMES: Final = ("state", "kind", "queue", "tag", "q", *_TIMES, "error", "batch")
 

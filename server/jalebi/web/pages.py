@@ -23,7 +23,10 @@ async def jobs(request: Request) -> Response:
     def query(connection: Connection) -> tuple[int, search.Found, tuple[int, bool], Any, dict[str, int], list[str]]:
         number = reads.last_number(connection)  # before the rows: what comes after it is sent again
         found = search.find(connection, listing.wanted, limit=PAGE + 1, before=listing.before, within=SEARCHED)
-        matching = search.count(connection, listing.wanted, most=MOST_COUNTED, within=COUNTED)
+        if listing.before is None and len(found.jobs) <= PAGE:  # the page has all there are, or all that time allows
+            matching = len(found.jobs), found.reached is None
+        else:
+            matching = search.count(connection, listing.wanted, most=MOST_COUNTED, within=COUNTED)
         by_state = search.by_state(connection, listing.wanted)
         return number, found, matching, by_state, reads.counts(connection), sorted(reads.queue_counts(connection))
 

@@ -45,12 +45,10 @@ async def figures(request: Request) -> dict[str, Any]:
     rooms = rooms_of(request)
     now = rooms.store.clock()
     counts = await rooms.store.read(reads.counts)
-    beats = await rooms.store.read(lambda connection: reads.pulse(connection, since=now - 3600))
+    ended = await rooms.store.read(lambda connection: reads.ended(connection, WINDOWS.values(), now=now))
     rates = {}
     for name, seconds in WINDOWS.items():
-        recent = [beat for beat in beats if now - seconds < beat[0] <= now]
-        failed = sum(beat[3] for beat in recent)
-        finished = sum(beat[2] + beat[3] + beat[4] for beat in recent)
+        finished, failed = ended[seconds]
         rates[name] = {
             "finished_per_second": round(finished / seconds, 4),
             "failure_ratio": round(failed / finished, 4) if finished else 0.0,

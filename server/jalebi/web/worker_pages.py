@@ -15,8 +15,8 @@ from jalebi.web.rooms import Crew, Rooms, rooms_of, root_of
 from jalebi.web.templating import cursor, page
 from jalebi.web.told import telling
 
-#: Active jobs that the page lists.
-SHOWN: Final = 200
+#: Active jobs that the page shows, those that have run longest; the list of jobs has the rest, page by page.
+SHOWN: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +28,21 @@ class Process:
     job: str | None
 
 
-def crew(connection: Connection) -> tuple[list[Job], int]:
-    """Read the active jobs and how many wait."""
+def crew(connection: Connection) -> tuple[list[Job], dict[str, int]]:
+    """Read the active jobs that are shown, and how many jobs there are in each group of states."""
     active = reads.longest_running(connection, limit=SHOWN)
-    return active, grouped(reads.counts(connection))["waiting"]
+    return active, grouped(reads.counts(connection))
 
 
-def values(rooms: Rooms, found: tuple[list[Job], int]) -> dict[str, Any]:
+def values(rooms: Rooms, found: tuple[list[Job], dict[str, int]]) -> dict[str, Any]:
     """Return what the template of the workers shows."""
-    active, waiting = found
+    active, counts = found
     worker = rooms.worker
     children = [] if worker is None else [Process(*child) for child in worker.children()]
     return {
         "active": [rooms.queue.live(job) for job in active],
-        "waiting": waiting,
+        "waiting": counts["waiting"],
+        "more": max(0, counts["running"] - len(active)),
         "worker": worker,
         "processes": children,
         "now": rooms.store.clock(),

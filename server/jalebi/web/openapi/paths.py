@@ -92,8 +92,10 @@ _PAGED: Final = (
 )
 _LAST_ID: Final = (("Last-Event-ID", "Of a stream: the id that came last; it wins over `after`", TEXT), _PREFER)
 
+_A_PAGE: Final = "A page; where a search takes long it holds fewer jobs than `limit`, the last is that without `next`"
+
 OPERATIONS: Final = (
-    Operation("GET", "/v1/jobs", "listJobs", "Jobs, newest first", [Answer(200, "A page", _json(ref("Jobs")))],
+    Operation("GET", "/v1/jobs", "listJobs", "Jobs, newest first", [Answer(200, _A_PAGE, _json(ref("Jobs")))],
               [errors.MalformedRequest, errors.ValidationFailed], query=_LIST),
     Operation("POST", "/v1/jobs", "submitJob", "Hand in a job; it is stored before the answer",
               [Answer(202, "The job is stored", _JOB, (*_WATCH, *_REPLAYED, *_APPLIED)),

@@ -106,8 +106,8 @@ class WorkersView(_WithBars):
 
     async def values(self) -> dict[str, Any]:
         """Return the active jobs with live progress."""
-        active, waiting = await self.read()
-        return worker_pages.values(self.rooms, (await self.slots.place(self.rooms, active), waiting))
+        active, counts = await self.read()
+        return worker_pages.values(self.rooms, (await self.slots.place(self.rooms, active), counts))
 
 
 class QueuesView(RegionView):
