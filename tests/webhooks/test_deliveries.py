@@ -217,6 +217,19 @@ async def test_a_try_ends_at_its_deadline_however_slowly_the_answer_drips(receiv
     assert tried.error == "There was no answer within 0.2 seconds."
 
 
+@pytest.mark.parametrize("code", [200, 410, 503])
+@pytest.mark.parametrize("ending", ["breaks off", "drips"])
+async def test_the_status_decides_whatever_becomes_of_the_rest_of_the_answer(
+    receiver: Receiver, code: int, ending: str
+) -> None:
+    part = f"HTTP/1.1 {code} X\r\nContent-Length: 10\r\nRetry-After: 7\r\n\r\nok".encode()
+    receiver.answers = [part]
+    receiver.holding = ending == "drips"
+    tried = await client_of(0.2 if receiver.holding else 10, receiver.url)
+    assert (tried.status, tried.answer, tried.error, tried.retry_after) == (code, "ok", None, 7.0)
+    assert tried.delivered is (code == 200)
+
+
 async def test_so_much_of_an_answer_is_read_and_less_is_kept(receiver: Receiver) -> None:
     receiver.answers = [status(200, body="é" * (4 * MOST_READ))]
     tried = await client_of(10, receiver.url)
