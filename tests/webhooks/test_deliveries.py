@@ -129,6 +129,34 @@ async def test_what_was_given_up_can_be_handed_in_again(
         assert (await telling.client.post(path)).status_code == 404
 
 
+@pytest.mark.parametrize("code", [200, 410])
+async def test_what_is_handed_in_again_while_a_try_is_under_way_is_sent_again(
+    telling: Live, receiver: Receiver, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    reached, held = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Sent) -> bytes:
+        reached.set()
+        await held.wait()
+        return status(code)
+
+    receiver.answers = [hold]
+    job = await telling.submit("echo", webhook={"url": receiver.url})
+    async with asyncio.timeout(20):
+        await reached.wait()
+    [delivery] = await told(telling, job["id"], "pending")
+    assert (await telling.client.post(f"/v1/jobs/{job['id']}/webhooks/{delivery['id']}/redeliver")).status_code == 202
+    held.set()
+
+    async def both() -> list[Any] | None:
+        [one] = (await telling.client.get(f"/v1/jobs/{job['id']}/webhooks")).json()["deliveries"]
+        return [one] if len(one["tries"]) == 2 else None
+
+    [again] = await eventually(both)
+    assert ([one["status"] for one in again["tries"]], again["state"]) == ([code, 204], "delivered")
+    assert "given up" not in caplog.text
+
+
 async def test_a_batch_and_its_jobs_are_told_of(telling: Live, receiver: Receiver) -> None:
     jobs = [{"kind": "echo", "webhook": {"url": receiver.url}}, {"kind": "echo"}]
     answer = await telling.client.post("/v1/jobs/batch", json={"jobs": jobs, "webhook": {"url": receiver.url}})

@@ -101,10 +101,15 @@ def _host(url: str) -> str:
 
 @dataclass(eq=False)
 class RecordTry(Op):
-    """Write down a try, and what becomes of the message; nothing where it is no more."""
+    """Write down a try, and what becomes of the message; answers whether it became that. Nothing where it is no more.
+
+    `tries` and `due_at` are the message's as the try began: one that was handed in again meanwhile is to be sent again.
+    """
 
     rank: ClassVar[int] = 60
     id: str
+    tries: int
+    due_at: float
     seconds: float
     status: int | None
     error: str | None
@@ -114,20 +119,22 @@ class RecordTry(Op):
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[RecordTry]") -> list[Any]:
-        """Keep each try; a message that was handed in again meanwhile stays pending."""
+        """Keep each try, and move the messages that nobody has moved meanwhile."""
+        answers: list[bool] = []
         for op in ops:
             changed = tx.execute(
                 "UPDATE delivery SET state = ?, tries = tries + 1, next_at = ?, ended_at = ? "
-                "WHERE id = ? AND state = 'pending'",
-                op.state, op.next_at, None if op.state == "pending" else tx.now, op.id,
+                "WHERE id = ? AND state = 'pending' AND tries = ? AND next_at = ?",
+                op.state, op.next_at, None if op.state == "pending" else tx.now, op.id, op.tries, op.due_at,
             )  # fmt: skip
-            if changed.rowcount:
-                tx.execute(
-                    "INSERT INTO delivery_try (delivery_id, number, at, seconds, status, error, answer) "
-                    "SELECT ?, 1 + coalesce(max(number), 0), ?, ?, ?, ?, ? FROM delivery_try WHERE delivery_id = ?",
-                    op.id, tx.now - op.seconds, op.seconds, op.status, op.error, op.answer, op.id,
-                )  # fmt: skip
-        return [None] * len(ops)
+            tx.execute(
+                "INSERT INTO delivery_try (delivery_id, number, at, seconds, status, error, answer) "
+                "SELECT id, 1 + coalesce((SELECT max(number) FROM delivery_try WHERE delivery_id = id), 0), "
+                "?, ?, ?, ?, ? FROM delivery WHERE id = ?",
+                tx.now - op.seconds, op.seconds, op.status, op.error, op.answer, op.id,
+            )  # fmt: skip
+            answers.append(bool(changed.rowcount))
+        return answers
 
 
 @dataclass(eq=False)

@@ -127,7 +127,7 @@ class Writes:
 
     async def record_try(
         self,
-        delivery_id: str,
+        delivery: deliveries.Delivery,
         *,
         seconds: float,
         status: int | None,
@@ -135,9 +135,14 @@ class Writes:
         answer: str | None,
         state: str,
         next_at: float,
-    ) -> None:
-        """Write down a try to deliver a message, and what becomes of it."""
-        await self._put(deliveries.RecordTry(delivery_id, seconds, status, error, answer, state, next_at))
+    ) -> bool:
+        """Write down a try to deliver a message as it was then; False where it was handed in again meanwhile."""
+        became: bool = await self._put(
+            deliveries.RecordTry(
+                delivery.id, delivery.tries, delivery.next_at, seconds, status, error, answer, state, next_at
+            )
+        )
+        return became
 
     async def redeliver(self, about: str, delivery_id: str) -> None:
         """Hand a message about a job or a batch in again. Raises NotFound."""
