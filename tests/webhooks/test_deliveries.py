@@ -297,6 +297,20 @@ async def test_an_endpoint_has_a_secret_of_its_own_that_can_be_rotated(telling: 
         assert (await telling.client.request(method, f"/v1/webhooks/{path}")).status_code == 404
 
 
+async def test_rotations_and_additions_at_the_same_moment_are_made_one_after_the_other(quick: Live) -> None:
+    body = {"url": "https://93.184.215.14/hook"}
+    added = await asyncio.gather(*(quick.client.post("/v1/webhooks", json=body) for _ in range(3)))
+    assert sorted(answer.status_code for answer in added) == [201, 422, 422]
+    [made] = [answer.json() for answer in added if answer.status_code == 201]
+    refused = next(answer for answer in added if answer.status_code == 422)
+    assert problem(refused, 422, "validation-failed")["errors"][0]["pointer"] == "/url"
+    desk = (await quick.shop.open()).webhooks
+    rotated = await asyncio.gather(*(desk.rotate(made["id"], 600) for _ in range(3)))
+    # Each finds the one before it, so that the secret that it was told signs for its time too.
+    assert [one.previous for one in rotated] == [made["secret"], rotated[0].secret, rotated[1].secret]
+    assert await desk.endpoints() == [rotated[-1]]
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

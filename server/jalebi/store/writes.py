@@ -149,9 +149,14 @@ class Writes:
         await self._put(deliveries.Redeliver(about, delivery_id))
         self.posted()
 
-    async def keep_endpoint(self, endpoint: deliveries.Endpoint) -> None:
-        """Store an endpoint, or its new secrets."""
-        await self._put(deliveries.KeepEndpoint(endpoint))
+    async def add_endpoint(self, endpoint: deliveries.Endpoint) -> None:
+        """Store an endpoint. Raises ValidationFailed where its URL has one."""
+        await self._put(deliveries.AddEndpoint(endpoint))
+
+    async def rotate_endpoint(self, endpoint_id: str, secret: str, overlap: float) -> deliveries.Endpoint:
+        """Give an endpoint a new secret; the old one signs too for `overlap` seconds. Raises NotFound."""
+        rotated: deliveries.Endpoint = await self._put(deliveries.RotateEndpoint(endpoint_id, secret, overlap))
+        return rotated
 
     async def remove_endpoint(self, endpoint_id: str) -> None:
         """Forget an endpoint. Raises NotFound."""
