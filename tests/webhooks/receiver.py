@@ -45,6 +45,7 @@ class Receiver:
     connections: int = 0
     busy: int = 0
     most: int = 0
+    holding: bool = False  # whether it says no more after an answer, and leaves the connection open
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -60,6 +61,8 @@ class Receiver:
                 answer = self.answers.pop(0) if self.answers else status(204)
                 writer.write(answer if isinstance(answer, bytes) else await answer(sent))
                 await writer.drain()
+                if self.holding:
+                    await reader.read()
         finally:
             self.busy -= 1
             writer.close()

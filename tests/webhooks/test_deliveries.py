@@ -129,6 +129,34 @@ async def test_what_was_given_up_can_be_handed_in_again(
         assert (await telling.client.post(path)).status_code == 404
 
 
+@pytest.mark.parametrize("code", [200, 410])
+async def test_what_is_handed_in_again_while_a_try_is_under_way_is_sent_again(
+    telling: Live, receiver: Receiver, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    reached, held = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Sent) -> bytes:
+        reached.set()
+        await held.wait()
+        return status(code)
+
+    receiver.answers = [hold]
+    job = await telling.submit("echo", webhook={"url": receiver.url})
+    async with asyncio.timeout(20):
+        await reached.wait()
+    [delivery] = await told(telling, job["id"], "pending")
+    assert (await telling.client.post(f"/v1/jobs/{job['id']}/webhooks/{delivery['id']}/redeliver")).status_code == 202
+    held.set()
+
+    async def both() -> list[Any] | None:
+        [one] = (await telling.client.get(f"/v1/jobs/{job['id']}/webhooks")).json()["deliveries"]
+        return [one] if len(one["tries"]) == 2 else None
+
+    [again] = await eventually(both)
+    assert ([one["status"] for one in again["tries"]], again["state"]) == ([code, 204], "delivered")
+    assert "given up" not in caplog.text
+
+
 async def test_a_batch_and_its_jobs_are_told_of(telling: Live, receiver: Receiver) -> None:
     jobs = [{"kind": "echo", "webhook": {"url": receiver.url}}, {"kind": "echo"}]
     answer = await telling.client.post("/v1/jobs/batch", json={"jobs": jobs, "webhook": {"url": receiver.url}})
@@ -217,6 +245,19 @@ async def test_a_try_ends_at_its_deadline_however_slowly_the_answer_drips(receiv
     assert tried.error == "There was no answer within 0.2 seconds."
 
 
+@pytest.mark.parametrize("code", [200, 410, 503])
+@pytest.mark.parametrize("ending", ["breaks off", "drips"])
+async def test_the_status_decides_whatever_becomes_of_the_rest_of_the_answer(
+    receiver: Receiver, code: int, ending: str
+) -> None:
+    part = f"HTTP/1.1 {code} X\r\nContent-Length: 10\r\nRetry-After: 7\r\n\r\nok".encode()
+    receiver.answers = [part]
+    receiver.holding = ending == "drips"
+    tried = await client_of(0.2 if receiver.holding else 10, receiver.url)
+    assert (tried.status, tried.answer, tried.error, tried.retry_after) == (code, "ok", None, 7.0)
+    assert tried.delivered is (code == 200)
+
+
 async def test_so_much_of_an_answer_is_read_and_less_is_kept(receiver: Receiver) -> None:
     receiver.answers = [status(200, body="é" * (4 * MOST_READ))]
     tried = await client_of(10, receiver.url)
@@ -254,6 +295,20 @@ async def test_an_endpoint_has_a_secret_of_its_own_that_can_be_rotated(telling: 
     (await message()).verified(SECRET)
     for method, path in (("DELETE", first["id"]), ("POST", f"{first['id']}/rotate")):
         assert (await telling.client.request(method, f"/v1/webhooks/{path}")).status_code == 404
+
+
+async def test_rotations_and_additions_at_the_same_moment_are_made_one_after_the_other(quick: Live) -> None:
+    body = {"url": "https://93.184.215.14/hook"}
+    added = await asyncio.gather(*(quick.client.post("/v1/webhooks", json=body) for _ in range(3)))
+    assert sorted(answer.status_code for answer in added) == [201, 422, 422]
+    [made] = [answer.json() for answer in added if answer.status_code == 201]
+    refused = next(answer for answer in added if answer.status_code == 422)
+    assert problem(refused, 422, "validation-failed")["errors"][0]["pointer"] == "/url"
+    desk = (await quick.shop.open()).webhooks
+    rotated = await asyncio.gather(*(desk.rotate(made["id"], 600) for _ in range(3)))
+    # Each finds the one before it, so that the secret that it was told signs for its time too.
+    assert [one.previous for one in rotated] == [made["secret"], rotated[0].secret, rotated[1].secret]
+    assert await desk.endpoints() == [rotated[-1]]
 
 
 @pytest.mark.parametrize(

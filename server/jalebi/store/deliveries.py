@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, literal_column, select, text
 from sqlmodel import SQLModel
 
-from jalebi.errors import NotFound
+from jalebi.errors import NotFound, ValidationFailed
 from jalebi.events import encode
 from jalebi.store.tables import DeliveryRow, DeliveryTryRow, EndpointRow
 from jalebi.store.tx import Op, Tx
@@ -101,10 +101,15 @@ def _host(url: str) -> str:
 
 @dataclass(eq=False)
 class RecordTry(Op):
-    """Write down a try, and what becomes of the message; nothing where it is no more."""
+    """Write down a try, and what becomes of the message; answers whether it became that. Nothing where it is no more.
+
+    `tries` and `due_at` are the message's as the try began: one that was handed in again meanwhile is to be sent again.
+    """
 
     rank: ClassVar[int] = 60
     id: str
+    tries: int
+    due_at: float
     seconds: float
     status: int | None
     error: str | None
@@ -114,20 +119,22 @@ class RecordTry(Op):
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[RecordTry]") -> list[Any]:
-        """Keep each try; a message that was handed in again meanwhile stays pending."""
+        """Keep each try, and move the messages that nobody has moved meanwhile."""
+        answers: list[bool] = []
         for op in ops:
             changed = tx.execute(
                 "UPDATE delivery SET state = ?, tries = tries + 1, next_at = ?, ended_at = ? "
-                "WHERE id = ? AND state = 'pending'",
-                op.state, op.next_at, None if op.state == "pending" else tx.now, op.id,
+                "WHERE id = ? AND state = 'pending' AND tries = ? AND next_at = ?",
+                op.state, op.next_at, None if op.state == "pending" else tx.now, op.id, op.tries, op.due_at,
             )  # fmt: skip
-            if changed.rowcount:
-                tx.execute(
-                    "INSERT INTO delivery_try (delivery_id, number, at, seconds, status, error, answer) "
-                    "SELECT ?, 1 + coalesce(max(number), 0), ?, ?, ?, ?, ? FROM delivery_try WHERE delivery_id = ?",
-                    op.id, tx.now - op.seconds, op.seconds, op.status, op.error, op.answer, op.id,
-                )  # fmt: skip
-        return [None] * len(ops)
+            tx.execute(
+                "INSERT INTO delivery_try (delivery_id, number, at, seconds, status, error, answer) "
+                "SELECT id, 1 + coalesce((SELECT max(number) FROM delivery_try WHERE delivery_id = id), 0), "
+                "?, ?, ?, ?, ? FROM delivery WHERE id = ?",
+                tx.now - op.seconds, op.seconds, op.status, op.error, op.answer, op.id,
+            )  # fmt: skip
+            answers.append(bool(changed.rowcount))
+        return answers
 
 
 @dataclass(eq=False)
@@ -153,41 +160,72 @@ class Redeliver(Op):
 
 
 @dataclass(eq=False)
-class KeepEndpoint(Op):
-    """Store an endpoint, or its new secrets."""
+class AddEndpoint(Op):
+    """Store an endpoint; raises ValidationFailed where its URL has one."""
 
     rank: ClassVar[int] = 62
     endpoint: Endpoint
 
     @classmethod
-    def run(cls, tx: Tx, ops: "Sequence[KeepEndpoint]") -> list[Any]:
-        """Write each as it is now."""
+    def run(cls, tx: Tx, ops: "Sequence[AddEndpoint]") -> list[Any]:
+        """Write each whose URL is new."""
+        answers: list[Any] = []
         for op in ops:
             one = op.endpoint
-            tx.execute(
-                "INSERT OR REPLACE INTO endpoint (id, url, secret, previous, previous_until, created_at) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                one.id, one.url, one.secret, one.previous, one.previous_until, one.created_at,
+            added = tx.execute(
+                "INSERT INTO endpoint (id, url, secret, created_at) SELECT ?, ?, ?, ? "
+                "WHERE NOT EXISTS (SELECT 1 FROM endpoint WHERE url = ?)",
+                one.id, one.url, one.secret, one.created_at, one.url,
             )  # fmt: skip
-        return [None] * len(ops)
+            detail = "There is an endpoint for it; rotate its secret."
+            answers.append(None if added.rowcount else ValidationFailed([{"pointer": "/url", "detail": detail}]))
+        return answers
+
+
+@dataclass(eq=False)
+class RotateEndpoint(Op):
+    """Give an endpoint a new secret; answers with it as it is then. Raises NotFound.
+
+    In one transaction: of two rotations at the same moment, the second must find the secret of the first.
+    """
+
+    rank: ClassVar[int] = 63
+    id: str
+    secret: str
+    overlap: float
+
+    @classmethod
+    def run(cls, tx: Tx, ops: "Sequence[RotateEndpoint]") -> list[Any]:
+        """Put each secret in the place of the one before, which signs too for `overlap` seconds."""
+        answers: list[Any] = []
+        for op in ops:
+            row = tx.execute(
+                "UPDATE endpoint SET previous = secret, secret = ?, previous_until = ? WHERE id = ? "
+                "RETURNING id, url, secret, previous, previous_until, created_at",
+                op.secret, tx.now + op.overlap, op.id,
+            ).fetchone()  # fmt: skip
+            answers.append(_no_endpoint(op.id) if row is None else Endpoint(*row))
+        return answers
 
 
 @dataclass(eq=False)
 class RemoveEndpoint(Op):
     """Forget an endpoint; raises NotFound where there is none."""
 
-    rank: ClassVar[int] = 63
+    rank: ClassVar[int] = 64
     id: str
 
     @classmethod
     def run(cls, tx: Tx, ops: "Sequence[RemoveEndpoint]") -> list[Any]:
         """Delete each."""
         return [
-            None
-            if tx.execute("DELETE FROM endpoint WHERE id = ?", op.id).rowcount
-            else NotFound(f"There is no endpoint {op.id}.")
+            None if tx.execute("DELETE FROM endpoint WHERE id = ?", op.id).rowcount else _no_endpoint(op.id)
             for op in ops
         ]
+
+
+def _no_endpoint(endpoint_id: str) -> NotFound:
+    return NotFound(f"There is no endpoint {endpoint_id}.")
 
 
 def hosts(connection: Connection) -> list[tuple[str, float]]:

@@ -128,7 +128,7 @@ class Writes:
 
     async def record_try(
         self,
-        delivery_id: str,
+        delivery: deliveries.Delivery,
         *,
         seconds: float,
         status: int | None,
@@ -136,18 +136,28 @@ class Writes:
         answer: str | None,
         state: str,
         next_at: float,
-    ) -> None:
-        """Write down a try to deliver a message, and what becomes of it."""
-        await self._put(deliveries.RecordTry(delivery_id, seconds, status, error, answer, state, next_at))
+    ) -> bool:
+        """Write down a try to deliver a message as it was then; False where it was handed in again meanwhile."""
+        became: bool = await self._put(
+            deliveries.RecordTry(
+                delivery.id, delivery.tries, delivery.next_at, seconds, status, error, answer, state, next_at
+            )
+        )
+        return became
 
     async def redeliver(self, about: str, delivery_id: str) -> None:
         """Hand a message about a job or a batch in again. Raises NotFound."""
         await self._put(deliveries.Redeliver(about, delivery_id))
         self.posted()
 
-    async def keep_endpoint(self, endpoint: deliveries.Endpoint) -> None:
-        """Store an endpoint, or its new secrets."""
-        await self._put(deliveries.KeepEndpoint(endpoint))
+    async def add_endpoint(self, endpoint: deliveries.Endpoint) -> None:
+        """Store an endpoint. Raises ValidationFailed where its URL has one."""
+        await self._put(deliveries.AddEndpoint(endpoint))
+
+    async def rotate_endpoint(self, endpoint_id: str, secret: str, overlap: float) -> deliveries.Endpoint:
+        """Give an endpoint a new secret; the old one signs too for `overlap` seconds. Raises NotFound."""
+        rotated: deliveries.Endpoint = await self._put(deliveries.RotateEndpoint(endpoint_id, secret, overlap))
+        return rotated
 
     async def remove_endpoint(self, endpoint_id: str) -> None:
         """Forget an endpoint. Raises NotFound."""

@@ -115,15 +115,15 @@ class Deliveries:
     async def _note(self, delivery: Delivery, tried: Try) -> None:
         seconds = None if tried.delivered or tried.gone else wait(delivery.tries + 1, tried.retry_after)
         state = "delivered" if tried.delivered else "abandoned" if seconds is None else "pending"
-        if state == "abandoned":
+        became = await self._store.record_try(
+            delivery, seconds=tried.seconds, status=tried.status, error=tried.error, answer=tried.answer,
+            state=state, next_at=self._store.clock() + (seconds or 0.0),
+        )  # fmt: skip
+        if became and state == "abandoned":
             why = tried.error or f"it was answered with {tried.status}"
             where = urlsplit(delivery.url).hostname
             left = delivery.tries + 1
             log.warning("The webhook %s to %s is given up after %d tries: %s", delivery.id, where, left, why)
-        await self._store.record_try(
-            delivery.id, seconds=tried.seconds, status=tried.status, error=tried.error, answer=tried.answer,
-            state=state, next_at=self._store.clock() + (seconds or 0.0),
-        )  # fmt: skip
 
 
 def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from jalebi.errors import NotFound, ValidationFailed
+from jalebi.errors import ValidationFailed
 from jalebi.ids import new_id
 from jalebi.settings import Settings
 from jalebi.store import Store, deliveries
@@ -87,22 +86,14 @@ class Desk:
             self._place(url)
         except Refused as refused:
             raise ValidationFailed([{"pointer": "/url", "detail": str(refused)}]) from None
-        if any(one.url == url for one in await self.endpoints()):
-            raise ValidationFailed([{"pointer": "/url", "detail": "There is an endpoint for it; rotate its secret."}])
         now = self._store.clock()
         endpoint = Endpoint(new_id(now), url, secret or new_secret(), None, None, now)
-        await self._store.keep_endpoint(endpoint)
+        await self._store.add_endpoint(endpoint)
         return endpoint
 
     async def rotate(self, endpoint_id: str, overlap: float) -> Endpoint:
         """Give an endpoint a new secret; the old one signs too for `overlap` seconds. Raises NotFound."""
-        found = next((one for one in await self.endpoints() if one.id == endpoint_id), None)
-        if found is None:
-            raise NotFound(f"There is no endpoint {endpoint_id}.")
-        until = self._store.clock() + overlap
-        endpoint = replace(found, secret=new_secret(), previous=found.secret, previous_until=until)
-        await self._store.keep_endpoint(endpoint)
-        return endpoint
+        return await self._store.rotate_endpoint(endpoint_id, new_secret(), overlap)
 
     async def remove(self, endpoint_id: str) -> None:
         """Forget an endpoint. Raises NotFound."""

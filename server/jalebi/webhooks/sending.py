@@ -55,36 +55,49 @@ def signed(message_id: str, body: str, secrets: Sequence[str], at: float) -> dic
     }
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What has come of an answer so far."""
+
+    status: int | None = None
+    retry_after: float | None = None
+    body: bytes = b""
+
+
 async def send(
     client: httpcore2.AsyncConnectionPool, url: str, headers: dict[str, str], body: str, deadline: float = DEADLINE
 ) -> Try:
-    """Post a message."""
+    """Post a message. Once there is a status it decides, even where the rest of the answer breaks off or drips."""
     began = time.monotonic()
+    heard, error = _Heard(), ""
     try:
         async with asyncio.timeout(deadline):
-            status, retry_after, answer = await _post(client, url, headers, body.encode())
+            await _post(client, url, headers, body.encode(), heard)
     except TimeoutError:
-        return Try(time.monotonic() - began, error=f"There was no answer within {deadline:g} seconds.")
+        error = f"There was no answer within {deadline:g} seconds."
     except Refused as refused:
-        return Try(time.monotonic() - began, error=str(refused))
-    except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError) as error:
-        return Try(time.monotonic() - began, error=_sentence(error))
-    return Try(time.monotonic() - began, status, None, answer, retry_after)
+        error = str(refused)
+    except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError) as failed:
+        error = _sentence(failed)
+    seconds = time.monotonic() - began
+    if heard.status is None:
+        return Try(seconds, error=error)
+    answer = heard.body[: MOST_KEPT * 4].decode("utf-8", "replace")[:MOST_KEPT]
+    return Try(seconds, heard.status, None, answer, heard.retry_after)
 
 
 async def _post(
-    client: httpcore2.AsyncConnectionPool, url: str, headers: dict[str, str], body: bytes
-) -> tuple[int, float | None, str]:
-    answer = b""
+    client: httpcore2.AsyncConnectionPool, url: str, headers: dict[str, str], body: bytes, heard: _Heard
+) -> None:
     sent: list[tuple[bytes | str, bytes | str]] = [*(_OWN | headers).items(), ("content-length", str(len(body)))]
     async with client.stream("POST", url, headers=sent, content=body) as response:
+        after = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
+        heard.retry_after = float(after) if after.isdigit() and len(after) < 7 else None
+        heard.status = response.status
         async for part in response.aiter_stream():
-            answer += part[: MOST_READ - len(answer)]
-            if len(answer) >= MOST_READ:
+            heard.body += part[: MOST_READ - len(heard.body)]
+            if len(heard.body) >= MOST_READ:
                 break
-    after = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
-    seconds = float(after) if after.isdigit() and len(after) < 7 else None
-    return response.status, seconds, answer[: MOST_KEPT * 4].decode("utf-8", "replace")[:MOST_KEPT]
 
 
 def _sentence(error: Exception) -> str:
