@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from benchmarks import (
     browser,
+    calls,
     draining,
     estimates,
     fanout,
@@ -32,6 +33,7 @@ from benchmarks.sizes import FULL, QUICK, Size
 
 BENCHMARKS: Final[dict[str, Callable[[Size], Table]]] = {
     "submissions": submissions.run,
+    "calls": calls.run,
     "drain": draining.run,
     "pickup": pickup.run,
     "progress": progress.run,
@@ -50,7 +52,7 @@ READING: Final = """\
 
 Made by `make bench`, which measures the machine it runs on; `.venv/bin/python -m benchmarks --write` writes this file
 anew, `--quick` takes a minute and is good for nothing but seeing that it works, `--only NAME` runs one part
-(`submissions`, `drain`, `pickup`, `progress`, `fanout`, `purge`, `browser`, `pages`,
+(`submissions`, `calls`, `drain`, `pickup`, `progress`, `fanout`, `purge`, `browser`, `pages`,
 `estimates`, `size`, `still`, `growth`); `--huge` lets `size` have ten million jobs.
 
 How to read the figures:

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,10 +17,31 @@ sockets: list[WebSocket] = []
 running: set["asyncio.Task[None]"] = set()
 
 
+class Args(BaseModel):
+    """The args of the job that is submitted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    title: str
+    pages: int
+
+
+class Order(BaseModel):
+    """What a body may say."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    kind: Annotated[str, Field(min_length=1, max_length=200)]
+    args: Args
+    queue: Annotated[str, Field(max_length=100)] | None = None
+    priority: int | None = None
+    delay: Annotated[float, Field(ge=0)] | None = None
+
+
 async def submit(request: Request) -> Response:
-    """Read and parse the body; store nothing."""
-    body = await request.json()
-    return JSONResponse({"kind": body["kind"]}, 202)
+    """Read, parse and validate the body; store nothing."""
+    order = Order.model_validate(await request.json())
+    return JSONResponse({"kind": order.kind}, 202)
 
 
 async def subscribe(socket: WebSocket) -> None:

@@ -12,7 +12,7 @@ def run(size: Size) -> Table:
         ("jobs", "jobs/s", "plain/s", "ratio", "CPU us/job"),
     )
     wrong = ""
-    for concurrency in (10, 100):
+    for concurrency in (10, 100, 1000):
         found = [
             measured("inside", size.folder, measure="drain", jobs=size.drain_jobs, concurrency=concurrency,
                      commits=size.drain_commits)

@@ -26,7 +26,6 @@ ARGS: Final = {"title": "Q3 figures", "pages": 200}
 
 async def drain(jobs: int, concurrency: int, commits: int) -> dict[str, Any]:
     """Fill the table, then let a worker empty it; beside it a plain loop of commits, before and after."""
-    pin(SERVER_CPU)
     beside = plain.commits(Path(), commits)
     shop.configure(
         database_url=f"sqlite:///{DATABASE}", workers=False, concurrency=concurrency, max_waiting=jobs + 1, grace=1
@@ -78,6 +77,54 @@ def _wrong(jobs: int) -> str:
     finally:
         connection.close()
     return "" if counts == [jobs, 2 * jobs, jobs] else f"{jobs} jobs left {counts} completed, events, results"
+
+
+async def submissions(jobs: int, tasks: int) -> dict[str, Any]:
+    """Submit from many tasks at once; beside it a plain loop that commits as many rows at a time."""
+    shop.configure(database_url=f"sqlite:///{DATABASE}", workers=False, max_waiting=2 * jobs)
+
+    async def some(count: int) -> None:
+        for _ in range(count):
+            await shop.submit("noop", ARGS)
+
+    async with shop.lifespan():
+        await asyncio.gather(*(some(20) for _ in range(tasks)))
+        began, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(some(jobs // tasks) for _ in range(tasks)))
+        took, busy = time.perf_counter() - began, time.process_time() - cpu
+    return {
+        "rate": jobs // tasks * tasks / took,
+        "cpu": busy / jobs * 1e6,
+        "plain": plain.grouped(Path(), jobs, tasks),
+    }
+
+
+async def batches(jobs: int, members: int) -> dict[str, Any]:
+    """Submit batches through the ASGI application, one after the other; beside it a plain loop, as many rows a time."""
+    shop.configure(database_url=f"sqlite:///{DATABASE}", workers=False, max_waiting=2 * jobs + members)
+    body = json.dumps({"jobs": [{"kind": "noop", "args": ARGS}] * members}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/v1/jobs/batch", "raw_path": b"/v1/jobs/batch", "query_string": b"", "root_path": "",
+        "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    async with shop.lifespan():
+        await shop({**scope, "state": {}}, receive, send)
+        began = time.perf_counter()
+        for _ in range(jobs // members):
+            await shop({**scope, "state": {}}, receive, send)
+        took = time.perf_counter() - began
+    bad = sum(status != 202 for status in statuses)
+    return {"rate": jobs / took, "plain": plain.grouped(Path(), jobs, members), "bad": bad}
 
 
 async def processes(jobs: int, workers: int, rounds: int) -> dict[str, Any]:
@@ -172,6 +219,8 @@ async def _submissions(rooms: Rooms, count: int) -> list[float]:
 
 MEASURES: Final[dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]]] = {
     "drain": drain,
+    "submissions": submissions,
+    "batches": batches,
     "processes": processes,
     "pick_up": pick_up,
     "progress": progress,

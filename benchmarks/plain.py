@@ -46,6 +46,24 @@ def commits(folder: Path, count: int, pause: float = 0.0) -> list[float]:
         connection.close()
 
 
+def grouped(folder: Path, count: int, size: int) -> float:
+    """Insert rows in transactions of `size`, synchronous=FULL, in a plain loop; return the rows a second."""
+    connection = database(folder / "plain.db")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("CREATE TABLE IF NOT EXISTS job (id INTEGER PRIMARY KEY, kind TEXT, args TEXT, at REAL)")
+        row = ("noop", '{"title":"Q3","pages":200}', time.time())
+        began = time.perf_counter()
+        for _ in range(count // size):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO job (kind, args, at) VALUES (?, ?, ?)", [row] * size)
+            connection.execute("COMMIT")
+        return count // size * size / (time.perf_counter() - began)
+    finally:
+        connection.close()
+
+
 def nothing(number: int) -> int:
     """Be a job of the pool."""
     return number
