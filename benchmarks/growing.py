@@ -36,8 +36,6 @@ async def tables(paths: Sequence[str], rounds: int) -> list[Found]:
     kitchens = [Kitchen(Path(path), workers=False) for path in paths]
     found: list[Found] = [defaultdict(list) for _ in paths]
     try:
-        for kitchen in kitchens:
-            await kitchen.open()
         for turn in range(rounds + 3):
             for kitchen, times in zip(kitchens, found, strict=True):
                 await _turn(kitchen, times if turn > 2 else defaultdict(list))  # the first ones warm up

@@ -44,7 +44,7 @@ def run(size: Size) -> Table:
         [
             "slope: of log(cost) over log(size), by least squares; 0 means that the size does not matter. What is of "
             "one of many (a job of a batch, a mailbox) is flat where the whole is linear.",
-            f"GROWS: the slope is above {FLAT:g}, that of the last two sizes too; of one of many that is superlinear. A "
+            f"GROWS: the slope is above {FLAT:g}, that of the last two sizes too; of one of many: superlinear. A "
             "page has room for so many lines: the smallest sizes do not fill it.",
             "An event of a reader: published to the mailbox and taken out of it; what the sockets cost is in the part "
             "`fanout`.",

@@ -1,5 +1,6 @@
 """The command line and the server as a process: starting, refusing to start, stopping, being killed."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import uvicorn
 import websockets
 
+from jalebi import Jalebi, serve
 from tests.support import ServerProcess, eventually, server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -227,3 +230,18 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+async def test_a_server_that_rests_is_woken_by_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "TICK", 3600.0)
+    shop = Jalebi(database_url="sqlite://", workers=False)
+    for signals in (1, 2):
+        resting = serve.Server(uvicorn.Config(shop, log_level="warning", lifespan="off"), shop)
+        resting._loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            main = asyncio.create_task(resting.main_loop())
+            await asyncio.sleep(0)
+            for _ in range(signals):
+                resting.handle_exit(signal.SIGTERM, None)
+            await main
+        assert resting.force_exit == (signals == 2)
