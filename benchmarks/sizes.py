@@ -39,8 +39,8 @@ class Size:
 
 
 QUICK: Final = Size(
-    rounds=1, submit_seconds=0.6, drain_jobs=1000, batch_jobs=2000, drain_commits=300, process_jobs=60, pick_ups=60, calls=20_000,
-    items=400, sockets=300, lines=50, tick_seconds=1.5, old_jobs=2000, stored_jobs=50_000, page_views=5,
+    rounds=1, submit_seconds=0.6, drain_jobs=1000, batch_jobs=2000, drain_commits=300, process_jobs=60, pick_ups=60,
+    calls=20_000, items=400, sockets=300, lines=50, tick_seconds=1.5, old_jobs=2000, stored_jobs=50_000, page_views=5,
     bars=(24,), watch_seconds=1.5, foretold=600, real_jobs=48, real_stored=2000,
     idle_seconds=3.0, through_jobs=10_000,
 )  # fmt: skip

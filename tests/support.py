@@ -83,8 +83,9 @@ async def opened(shop: Jalebi) -> AsyncIterator[Jalebi]:
 async def serving(app: Any, shop: Jalebi, prefix: str = "") -> AsyncIterator[Live]:
     """Serve an application on a free port of loopback in the test's loop."""
     config = uvicorn.Config(
-        app, port=0, log_level="error", lifespan="on", http=Http, ws=Socket, timeout_graceful_shutdown=2
-    )
+        app, port=0, log_level="error", lifespan="on", http=Http, ws=Socket, ws_per_message_deflate=False,
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

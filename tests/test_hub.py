@@ -1,11 +1,14 @@
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from jalebi.events import Event
-from jalebi.hub import Advance, Hub, Lagged
+from jalebi.fanout import Direct
+from jalebi.hub import Advance, Hub, Lagged, Mailbox
 from jalebi.jobs import Progress, State
 from tests.test_jobs import a_job
 
@@ -162,3 +165,73 @@ async def test_only_a_reader_that_was_busy_sending_is_called_slow() -> None:
         for mailbox in (idle, busy):
             with pytest.raises(Lagged):
                 await anext(mailbox)
+
+
+class Line:
+    """A connection that is written to directly."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.written: list[bytes] = []
+        self.left: Callable[[], object] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+def _direct(line: Line) -> Direct:
+    return Direct(line, "all alike", lambda message: f"{message.seq} ".encode())
+
+
+async def _listening(box: Mailbox) -> "asyncio.Task[list[Any]]":
+    task = asyncio.ensure_future(anext(box))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_a_reader_that_waits_is_written_to_and_one_that_is_full_finds_the_rest_in_its_mailbox() -> None:
+    hub, line = Hub(), Line()
+    hub.publish(started())
+    with hub.subscribe(RUNNING.id, direct=_direct(line)) as box:
+        box.take()
+        box.told = 2
+        waiting = await _listening(box)
+        for seq in (3, 4):
+            hub.publish(logged(seq))
+        await asyncio.sleep(0)
+        assert line.written == [b"3 4 "]
+        hub.publish(logged(5))
+        line.left()  # it is full: what was promised still goes, what comes later waits
+        hub.publish(logged(6))
+        assert line.written == [b"3 4 ", b"5 "]
+        assert [message.seq for message in await waiting] == [6]
+        assert box.told == 5
+        waiting = await _listening(box)
+        hub.publish(logged(7))  # it has come back
+        await asyncio.sleep(0)
+        assert line.written[-1] == b"7 "
+        hub.publish(completed(8))  # an end is for the reader's own task
+        assert [message.seq for message in await waiting] == [8]
+    assert hub.readers == 0
+
+
+async def test_a_reader_that_was_told_more_than_is_published_is_not_written_to_before() -> None:
+    hub, line = Hub(), Line()
+    hub.publish(started())
+    with hub.subscribe(RUNNING.id, direct=_direct(line)) as box:
+        box.told = 4  # from the store, which is ahead of the hub
+        waiting = await _listening(box)
+        hub.publish(logged(3))
+        assert [message.seq for message in await waiting] == [3]
+        assert line.written == []
+
+
+async def test_a_connection_that_is_not_ready_is_never_written_to() -> None:
+    hub, line = Hub(), Line()
+    hub.publish(started())
+    line.ready = False
+    with hub.subscribe(RUNNING.id, direct=_direct(line)) as box:
+        waiting = await _listening(box)
+        hub.publish(logged(3))
+        assert [message.seq for message in await waiting] == [3]
+    assert line.written == []
