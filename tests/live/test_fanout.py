@@ -25,7 +25,7 @@ def written(monkeypatch: pytest.MonkeyPatch, direct: bool) -> list[Any]:
 
     monkeypatch.setattr(Group, "add", noting)
     if not direct:
-        monkeypatch.setattr(channels, "OUTLET", "jalebi.nobody-offers-this")
+        monkeypatch.setattr(channels, "_direct", lambda *_: None)
     return found
 
 
