@@ -58,6 +58,11 @@ class Mailbox:
     to a reader that is too slow, and `slow` says so. Any other overflow is a burst, which nobody could have taken.
     """
 
+    __slots__ = (
+        "_bytes", "_closed", "_counted", "_events", "_lagged", "_losses", "_most_bytes", "_progress", "_room", "_seqs",
+        "_waiter", "_wants", "busy", "joins", "returns", "slow", "told",
+    )  # fmt: skip
+
     def __init__(
         self, wants: Callable[[Job], bool], seqs: Mapping[str, int], room: int, most_bytes: int, losses: Losses
     ) -> None:
@@ -67,12 +72,12 @@ class Mailbox:
         self._room = room
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._counted: set[int] = set()  # the large args that are in `_bytes`: a job's events share them
+        self._counted: set[int] | None = None  # the large args that are in `_bytes`: a job's events share them
         self.busy = False
         self.slow = False
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._progress: dict[str, tuple[Job, Progress]] = {}
-        self._filled = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._lagged = False
         self._closed = False
         self.told = 0  # the place of the last event that the reader was told, by `seq` or by number
@@ -99,19 +104,20 @@ class Mailbox:
             self._events.append(event)
             if event.type != "log":
                 self._progress.pop(event.job.id, None)
-        self._filled.set()
+        self._wake()
 
     def _args_of(self, job: Job) -> int:
         size = len(job.args)
         if size >= LARGE:
+            self._counted = self._counted or set()
             if id(job.args) in self._counted:
                 return 0
             self._counted.add(id(job.args))
         return size
 
     def _empty(self) -> None:
-        self._events.clear()
-        self._counted.clear()
+        self._events = []
+        self._counted = None
         self._bytes = 0
 
     def reopen(self) -> None:
@@ -128,12 +134,12 @@ class Mailbox:
             self._losses.dropped += 1
             return
         self._progress[job.id] = (job, progress)
-        self._filled.set()
+        self._wake()
 
     def close(self) -> None:
         """Let the reader finish what is here and stop."""
         self._closed = True
-        self._filled.set()
+        self._wake()
 
     def __aiter__(self) -> "Mailbox":
         return self
@@ -149,12 +155,20 @@ class Mailbox:
             if self._closed:
                 raise StopAsyncIteration
             self.joins()
-            self._filled.clear()
-            await self._filled.wait()
+            # No Event, each of which holds a queue of those who wait: a box has one reader, and boxes are many.
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def take(self) -> list[Message]:
         """Return what has gathered, without waiting."""
-        batch: list[Message] = list(self._events)
+        batch: list[Message] = [*self._events]
         self._empty()
         for job, progress in self._progress.values():
             # Numbered only now: every event published so far is in this batch or before it.

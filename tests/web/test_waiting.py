@@ -236,7 +236,7 @@ async def test_more_news_than_fit_are_news_too(idle: Live) -> None:
     await readers(idle, 1)
     [box] = rooms.hub._by_job[job["id"]]
     box._lagged = True
-    box._filled.set()
+    box._wake()
     await eventually(lambda: _same(not box._lagged))
     await idle.client.post(f"{job['links']['self']}/cancel")
     assert (await wait).json()["state"] == "cancelled"

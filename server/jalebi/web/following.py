@@ -264,17 +264,30 @@ async def cursor_given(rooms: Rooms, name: str, text: str | None) -> int | None:
 
 async def while_there(work: Awaitable[T], *beside: Awaitable[object]) -> T:
     """Do the work and return what comes of it. Raises Gone where something of `beside` ends first, or its error."""
-    main = asyncio.ensure_future(work)
-    tasks = [main, *(asyncio.ensure_future(one) for one in beside)]
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    def leave(_: object) -> None:
+        nonlocal gone
+        gone = True
+        task.cancel()
+
+    # The work has no task of its own: of readers there are many.
+    others = [asyncio.ensure_future(one) for one in beside]
+    for other in others:
+        other.add_done_callback(leave)
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not main.done():
-            for task in tasks[1:]:
-                if task.done():
-                    task.result()
-            raise Gone
-        return main.result()
+        return await work
+    except asyncio.CancelledError:
+        if not gone or task.uncancel() > 0:  # it is we who are to stop
+            raise
+        for other in others:
+            if other.done():
+                other.result()
+        raise Gone from None
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for other in others:
+            other.remove_done_callback(leave)
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
