@@ -1,7 +1,8 @@
 """No-op jobs a second from a full table, beside a plain loop that commits one row a job."""
 
 from benchmarks.figures import Table, ratios, spread
-from benchmarks.processes import measured
+from benchmarks.peers import pgqueuer
+from benchmarks.processes import CannotRun, measured
 from benchmarks.sizes import Size
 
 
@@ -24,6 +25,7 @@ def run(size: Size) -> Table:
              spread([one["cpu"] for one in found])]
         )  # fmt: skip
         wrong = next((one["wrong"] for one in found if one["wrong"]), wrong)
+    _beside_pgqueuer(size, table)
     children = measured(
         "inside", size.folder, measure="processes", jobs=size.process_jobs, workers=2, rounds=size.rounds
     )
@@ -39,3 +41,30 @@ def run(size: Size) -> Table:
         wrong or "Afterwards the file held every job as completed, two events of its attempt, and its result.",
     ]
     return table
+
+
+#: The batches with which pgqueuer is fastest.
+BATCH = 1000
+
+
+def _beside_pgqueuer(size: Size, table: Table) -> None:
+    """Add a row of both, in turns; a note where the other is not to be had."""
+    ours, theirs, wrong, versions = [], [], 0, ""
+    try:
+        with pgqueuer(size.folder) as drain:
+            for _ in range(size.rounds):
+                found = drain(size.drain_jobs, BATCH)
+                theirs.append(found["rate"])
+                wrong, versions = wrong + found["wrong"], found["versions"]
+                one = measured("inside", size.folder, measure="drain", jobs=size.drain_jobs, concurrency=BATCH,
+                               commits=100)  # fmt: skip
+                ours.append(one["rate"])
+    except CannotRun as error:
+        table.notes.append(f"pgqueuer is not compared: {error}.")
+        return
+    name = f"async def, {BATCH:,} at once, beside pgqueuer"
+    table.rows.append([name, spread(ours), spread(theirs), spread(ratios(ours, theirs)), "not measured"])
+    table.notes.append(
+        f"pgqueuer: {versions} (fsync on, on a socket), in batches of {BATCH:,}, its best; it drains as many jobs in "
+        f"the same rounds, on both cores. Jobs that it lost or kept: {wrong}."
+    )

@@ -291,6 +291,17 @@ class Hub:
             self._dirty.discard(job.id)
             self._args.pop(job.id, None)
         self.noted(event)
+        if self._groups:
+            self._write(event)
+        size = _size(event)
+        for mailbox in self._by_job.get(job.id, ()):
+            mailbox.put(event, size)
+        for mailbox in self._all:
+            mailbox.put(event, size)
+
+    def _write(self, event: Event) -> None:
+        """Write an event to the readers that wait with their connections open."""
+        job = event.job
         if event.type in TERMINAL_TYPES:
             self._return_all(job.id)  # there is something to be done after this one
         for group in self._groups.get(job.id, {}).values():
@@ -300,11 +311,6 @@ class Hub:
             group.told = event.number
             if self._wants[key](job):
                 group.add(event)
-        size = _size(event)
-        for mailbox in self._by_job.get(job.id, ()):
-            mailbox.put(event, size)
-        for mailbox in self._all:
-            mailbox.put(event, size)
 
     def _sharing_args(self, event: Event) -> Event:
         """Return the event with the args that the job's earlier events hold: they never change, and may be large."""

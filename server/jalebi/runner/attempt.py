@@ -224,6 +224,11 @@ class Attempt:
         """How many log lines and files wait to be stored."""
         return len(self._pending)
 
+    @property
+    def flushed(self) -> bool:
+        """Whether every line and file is stored, or known to be dropped."""
+        return not self._pending and not self._dropped
+
     async def flush(self) -> None:
         """Wait until every line and file is stored."""
         await self._stored()

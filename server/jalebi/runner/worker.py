@@ -218,7 +218,8 @@ class Worker:
         try:
             outcome = await self._run(attempt)
             attempt.settling = True
-            await attempt.flush()
+            if not attempt.flushed:
+                await attempt.flush()
             judged = attempt.judge(outcome)
             # Before the write: its transaction is the one that may fill the slot again.
             lane.give_back()
