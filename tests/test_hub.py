@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from jalebi.events import Event
 from jalebi.fanout import Direct
-from jalebi.hub import Advance, Hub, Lagged, Mailbox
+from jalebi.hub import Hub
 from jalebi.jobs import Progress, State
+from jalebi.mailbox import Advance, Lagged, Mailbox
 from tests.test_jobs import a_job
 
 RUNNING = a_job(State.RUNNING, attempt=1, seq=2)

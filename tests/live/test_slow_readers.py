@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Scope
 from starlette.websockets import WebSocket
 
-from jalebi.hub import ROOM
+from jalebi.mailbox import ROOM
 from jalebi.web import channels
 from tests.live.hearing import TERMINAL, check_stream, events, hear, listen, receive, rest
 from tests.support import PATIENCE, Live, eventually

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 
 from jalebi.events import Event, Snapshot
-from jalebi.hub import Advance
 from jalebi.jobs import Job, Progress, State, failure
+from jalebi.mailbox import Advance
 from jalebi.web.watching import Painter, Writer, bar_of, line_of
 from tests.support import Live
 from tests.test_jobs import a_job

@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from jalebi.background import log
 from jalebi.errors import Problem
 from jalebi.fanout import Direct, Outlet
-from jalebi.hub import Lagged
+from jalebi.mailbox import Lagged
 from jalebi.web.answers import problem_answer
 from jalebi.web.bodies import MATCHES, filter_of, known_parameters, whole
 from jalebi.web.following import End, Gone, Tell, cursor_given, follow_all, follow_job, while_there

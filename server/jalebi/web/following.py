@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from jalebi.errors import MalformedRequest, NotFound
 from jalebi.events import TERMINAL_TYPES, Event, Hello, Reset, Snapshot, cursor_number
 from jalebi.fanout import Direct
-from jalebi.hub import Lagged, Mailbox
-from jalebi.hub import Message as News
+from jalebi.mailbox import Lagged, Mailbox
+from jalebi.mailbox import Message as News
 from jalebi.store import batches, missed, reads
 from jalebi.web.frames import Message
 from jalebi.web.rooms import Rooms

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from jalebi.events import Event, Hello, Reset, Snapshot, cursor_text, encode, event_wire, opening_wire, progress_event
-from jalebi.hub import Advance
+from jalebi.mailbox import Advance
 
 T = TypeVar("T", str, bytes)
 Message = Event | Advance | Hello | Snapshot | Reset

@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from jalebi.errors import MalformedRequest, Problem
 from jalebi.events import encode
-from jalebi.hub import Lagged, Mailbox, Message
+from jalebi.mailbox import Lagged, Mailbox, Message
 from jalebi.web import words
 from jalebi.web.channels import DONE, DRAINING, refuse, send, serve
 from jalebi.web.templating import patch

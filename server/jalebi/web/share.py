@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from jalebi.errors import Problem
 from jalebi.events import Event, Outlook, Snapshot, encode, progress_wire, rfc3339
-from jalebi.hub import Advance
 from jalebi.jobs import Job, State
+from jalebi.mailbox import Advance
 from jalebi.shares import LEAST, MOST, USUAL
 from jalebi.web import badge, streams
 from jalebi.web.answers import json_answer, problem_of

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from jalebi.background import log
 from jalebi.errors import Problem
-from jalebi.hub import Lagged
+from jalebi.mailbox import Lagged
 from jalebi.store.reads import Filter
 from jalebi.web.answers import NO_STORE
 from jalebi.web.bodies import known_parameters, whole

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jalebi.events import Event, Outlook
-from jalebi.hub import Lagged, Mailbox
 from jalebi.jobs import Job
+from jalebi.mailbox import Lagged, Mailbox
 from jalebi.web.following import while_there
 from jalebi.web.rooms import Rooms
 

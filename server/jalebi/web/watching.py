@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from jalebi.errors import MalformedRequest
 from jalebi.events import Event, Snapshot
-from jalebi.hub import Advance
 from jalebi.jobs import Job, State
+from jalebi.mailbox import Advance
 from jalebi.web import words
 from jalebi.web.bodies import flag, known_parameters, whole
 from jalebi.web.following import follow_job

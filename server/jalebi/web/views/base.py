@@ -8,8 +8,8 @@ import msgspec
 from starlette.websockets import WebSocket
 
 from jalebi.events import Event, cursor_number, cursor_text
-from jalebi.hub import Advance, Mailbox
 from jalebi.jobs import ACTIVE, Job
+from jalebi.mailbox import Advance, Mailbox
 from jalebi.web import words
 from jalebi.web.rooms import rooms_of, root_of
 

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from starlette.websockets import WebSocket
 
 from jalebi.events import Event, cursor_number
-from jalebi.hub import Advance
 from jalebi.jobs import Job
+from jalebi.mailbox import Advance
 from jalebi.store import missed, reads, search
 from jalebi.web import contents
 from jalebi.web.listing import Listing

@@ -10,8 +10,8 @@ from starlette.websockets import WebSocket
 
 from jalebi.errors import NotFound
 from jalebi.events import Event
-from jalebi.hub import Advance
 from jalebi.jobs import Job
+from jalebi.mailbox import Advance
 from jalebi.store import reads
 from jalebi.web import error_pages, overview, queue_pages, schedule_pages, system_page, worker_pages
 from jalebi.web.templating import patch

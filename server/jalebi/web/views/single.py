@@ -9,8 +9,8 @@ from starlette.websockets import WebSocket
 
 from jalebi.errors import NotFound
 from jalebi.events import Event
-from jalebi.hub import Advance, Mailbox
 from jalebi.jobs import WAITING, Job, State
+from jalebi.mailbox import Advance, Mailbox
 from jalebi.store import logs, reads
 from jalebi.store.ahead import Ahead
 from jalebi.store.deliveries import Delivery
