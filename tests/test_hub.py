@@ -110,7 +110,7 @@ async def test_a_closed_hub_lets_readers_finish_what_they_have() -> None:
 
 
 async def test_progress_of_many_jobs_is_bounded_in_a_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jalebi.hub.PROGRESS_ROOM", 2)
+    monkeypatch.setattr("jalebi.mailbox.PROGRESS_ROOM", 2)
     hub = Hub()
     with hub.subscribe() as mailbox:
         for number in range(5):
