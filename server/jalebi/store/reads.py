@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, cast, func, literal_column, select
 from sqlmodel import SQLModel
 
 from jalebi.events import Event
@@ -165,7 +165,10 @@ def events(connection: Connection, *, after: int, upto: int, limit: int) -> list
 
 def last_number(connection: Connection) -> int:
     """Return the number of the last event that was committed."""
-    return int(connection.execute(select(meta_t.c.value).where(meta_t.c.name == "number")).scalar_one())
+    newest = select(func.coalesce(func.max(event_t.c.number), 0)).scalar_subquery()
+    kept = select(cast(meta_t.c.value, Integer)).where(meta_t.c.name == "number").scalar_subquery()
+    found, noted = connection.execute(select(newest, kept)).one()
+    return max(int(found), int(noted))  # the newest may have been deleted
 
 
 def floor(connection: Connection) -> int:

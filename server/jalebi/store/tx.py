@@ -189,6 +189,8 @@ class Tx:
     def finish(self) -> None:
         """Write the events and what is counted of them."""
         self.insert_fresh()
+        if self.purged:  # else the newest event has it
+            self.execute("UPDATE meta SET value = ? WHERE name = 'number'", str(self.number))
         self.tally.write(self.connection)
         self.write_batches()
         if not self.events:
@@ -200,7 +202,6 @@ class Tx:
             if e.job.id not in self.purged
         ]  # fmt: skip
         packed.insert(self.connection, "INTO event", packed.columns_of(_EVENT, rows))
-        self.execute("UPDATE meta SET value = ? WHERE name = 'number'", str(self.number))
         counts = Counter(event.type for event in self.events)
         pulse = [counts[name] for name in _COUNTED]
         if any(pulse):

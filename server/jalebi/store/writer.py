@@ -251,7 +251,8 @@ class Writer:
 
 
 def _last_number(connection: Any) -> int:
-    return int(connection.execute("SELECT value FROM meta WHERE name = 'number'").fetchone()[0])
+    kept = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'number'"
+    return int(connection.execute(f"SELECT max(({kept}), coalesce((SELECT max(number) FROM event), 0))").fetchone()[0])
 
 
 def _unavailable(detail: str) -> StorageUnavailable:
