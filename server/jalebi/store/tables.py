@@ -309,8 +309,8 @@ class EndpointRow(SQLModel, table=True):
 class MetaRow(SQLModel, table=True):
     """Facts about the installation.
 
-    `epoch` names it in cursors, `number` was the last event's when jobs were last purged, and `floor` is the highest that
-    retention has purged.
+    `epoch` names it in cursors, `number` was the last event's when jobs were last purged, and `floor` is the highest
+    that retention has purged.
     """
 
     __tablename__ = "meta"
