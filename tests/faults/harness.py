@@ -244,7 +244,9 @@ def stored(database: Path) -> dict[str, Stored]:
             if (job := jobs.get(job_id)) is not None:
                 job.seqs.append(seq)
                 if type_ not in {"log", "file"}:
-                    job.moves.append((type_, json.loads(body)["attempt"]))
+                    # What is not said is as it mostly is: a first attempt, and none of a job that is new.
+                    said = json.loads(body) if body else {"attempt": 0} if type_ == "created" else {}
+                    job.moves.append((type_, said.get("attempt", 1)))
     return jobs
 
 
