@@ -61,7 +61,7 @@ class Batches:
                 errors += _below(f"{_PLACE}{index}", refused)
                 ids.append("")
             except UnknownKind as unknown:
-                raise UnknownKind(unknown.detail, pointer=f"{_PLACE}{index}/kind") from None
+                raise _unknown(f"{_PLACE}{index}", unknown) from None
             else:
                 made.append(one)
                 ids.append(one.job.id)
@@ -77,6 +77,8 @@ class Batches:
             return self._queue.made(replace(order, after=[batch_id], after_failure="run"))
         except ValidationFailed as refused:
             raise ValidationFailed(_below("/finally", refused)) from None
+        except UnknownKind as unknown:
+            raise _unknown("/finally", unknown) from None
 
     async def get(self, batch_id: str) -> tuple[batches.Batch, float]:
         """Return a batch, and the sum of the fractions of what runs of it. Raises NotFound."""
@@ -123,3 +125,8 @@ def _placed(order: Order, ids: Sequence[str]) -> Order:
 
 def _below(pointer: str, refused: ValidationFailed) -> list[dict[str, str]]:
     return [{**error, "pointer": pointer + error["pointer"]} for error in refused.errors]
+
+
+def _unknown(pointer: str, unknown: UnknownKind) -> UnknownKind:
+    place = f"{pointer}/kind"
+    return UnknownKind(unknown.detail, pointer=place, errors=[{"pointer": place, "detail": "unknown kind"}])

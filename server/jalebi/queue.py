@@ -57,7 +57,7 @@ class Order(Struct, frozen=True):
         """What ties the job to others; None, as for most, where nothing does."""
         if not self.after and self.webhook is None:
             return None
-        return Ties(tuple(dict.fromkeys(self.after)), self.after_failure, self.webhook)
+        return Ties(tuple(self.after), self.after_failure, self.webhook)  # as given: a fault is named by its place
 
 
 class Made(Struct, frozen=True):

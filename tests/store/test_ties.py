@@ -1,5 +1,6 @@
 """What follows when jobs end: others start or are cancelled, batches are over, webhooks are written, in one commit."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -146,3 +147,14 @@ async def test_a_batch_is_told_of_when_its_last_open_job_is_deleted_and_not_agai
     assert await rows(store, "SELECT event FROM delivery") == [("batch.completed",)]
     await store.delete(jobs[0].id)
     assert await rows(store, "SELECT event FROM delivery") == [("batch.completed",)]
+
+
+async def test_a_job_that_is_deleted_in_the_transaction_of_its_end_is_told_of_to_nobody(
+    store: Store, clock: Clock
+) -> None:
+    hook = Webhook(HOOK.url, ("cancelled",))
+    [job] = await put(store, fresh(clock, ties=Ties(webhook=hook)))
+    before = store.transactions
+    await asyncio.gather(store.cancel(job.id, None), store.delete(job.id))
+    assert store.transactions == before + 1
+    assert await rows(store, "SELECT * FROM delivery") == []

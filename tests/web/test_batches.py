@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jalebi.events import Event
+from jalebi.store.reads import Filter
 from jalebi.web import following
+from jalebi.web.frames import Message
 from tests.support import Live, eventually
 from tests.web.raw import problem
 
@@ -75,7 +79,11 @@ async def test_a_batch_is_all_or_none_and_says_what_is_wrong_with_each(idle: Liv
         "/jobs/1/args/count"
     ]
     refused = await idle.client.post("/v1/jobs/batch", json={"jobs": [echo(), {"kind": "none"}]})
-    assert problem(refused, 422, "unknown-kind")["pointer"] == "/jobs/1/kind"
+    found = problem(refused, 422, "unknown-kind")
+    assert found["pointer"] == found["errors"][0]["pointer"] == "/jobs/1/kind"
+    refused = await idle.client.post("/v1/jobs/batch", json={"jobs": [echo()], "finally": {"kind": "none"}})
+    found = problem(refused, 422, "unknown-kind")
+    assert found["pointer"] == found["errors"][0]["pointer"] == "/finally/kind"
     for body, pointer in (
         ({"jobs": []}, "/jobs"),
         ({}, "/jobs"),
@@ -87,6 +95,7 @@ async def test_a_batch_is_all_or_none_and_says_what_is_wrong_with_each(idle: Liv
         ({"jobs": [echo(after=["/jobs/0"])]}, "/jobs/0/after/0"),
         ({"jobs": [echo(after=["/jobs/1"]), echo()]}, "/jobs/0/after/0"),
         ({"jobs": [echo(), echo(after=["/jobs/0", "nothing"])]}, "/jobs/1/after/1"),
+        ({"jobs": [echo(), echo(after=["/jobs/0", "/jobs/0", "nothing"])]}, "/jobs/1/after/2"),
         ({"jobs": [echo()] * 10_001}, "/jobs"),
     ):
         found = problem(await idle.client.post("/v1/jobs/batch", json=body), 422, "validation-failed")
@@ -177,6 +186,23 @@ async def test_a_stream_of_a_batch_goes_on_after_a_cursor_and_is_not_begun_when_
     assert told == [event["cursor"] for event in events[2:]]
     headers["Last-Event-ID"] = events[-1]["cursor"]
     assert (await quick.client.get(body["batch"]["links"]["events"], headers=headers)).status_code == 204
+
+
+async def test_a_stream_of_a_batch_that_a_stop_cuts_short_does_not_say_that_all_was_told(quick: Live) -> None:
+    body = await batch_of(quick, echo(1), echo(2))
+    await ended(quick, body["batch"])
+    rooms = await quick.shop.open()
+    told: list[Event] = []
+
+    async def tell(messages: Sequence[Message]) -> None:
+        told.extend(message for message in messages if isinstance(message, Event))
+        if told:
+            rooms.hub.close()  # the server begins to stop in the middle of the replay
+
+    batch_id = body["batch"]["id"]
+    wanted, over = Filter(batches=(batch_id,)), following.batch_over(rooms, batch_id)
+    assert await following.follow_all(rooms, wanted, 0, tell, over) is following.End.DRAINING
+    assert told
 
 
 async def test_a_batch_that_is_waited_for_is_answered_with_its_change(idle: Live) -> None:
@@ -305,6 +331,17 @@ async def test_a_blocked_job_can_be_cancelled_retried_and_deleted(idle: Live) ->
     assert (await idle.client.delete(third["links"]["self"])).status_code == 204
     await idle.client.post(f"{first['links']['self']}/cancel")
     assert (await idle.job(second["id"]))["state"] == "queued"
+
+
+async def test_what_is_named_twice_is_waited_for_once_and_faults_keep_their_places(idle: Live) -> None:
+    first, second = await idle.submit("echo"), await idle.submit("hold")
+    after = [first["id"], first["id"], "none", second["id"], "none"]
+    answer = await idle.client.post("/v1/jobs", json=echo(after=after))
+    pointers = [error["pointer"] for error in problem(answer, 422, "validation-failed")["errors"]]
+    assert pointers == ["/after/2", "/after/4"]
+    job = await idle.submit("echo", after=[first["id"], second["id"], first["id"]])
+    assert job["after"] == [first["id"], second["id"]]
+    assert (await idle.job(job["id"]))["after"] == [first["id"], second["id"]]
 
 
 @pytest.mark.parametrize(

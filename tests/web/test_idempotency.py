@@ -140,3 +140,18 @@ async def test_a_replay_does_not_look_for_the_upload_again() -> None:
         assert (await live.until(first["id"]))["state"] == "completed"
         ((await shop.open()).files.uploads / upload["id"]).unlink()  # as the sweep does after a day
         assert (await post(live, "k", body)).json()["id"] == first["id"]
+
+
+async def test_a_replay_does_not_look_at_the_webhooks_again(idle: Live) -> None:
+    url = "https://93.184.215.14/hook"
+    endpoint = (await idle.client.post("/v1/webhooks", json={"url": url})).json()
+    hooked = {"kind": "echo", "webhook": {"url": url}}
+    for key, path, body in (("one", "/v1/jobs", hooked), ("many", "/v1/jobs/batch", {"jobs": [hooked]})):
+        answer = await idle.client.post(path, json=body, headers={"Idempotency-Key": key})
+        assert answer.status_code == 202, path
+    assert (await idle.client.delete(f"/v1/webhooks/{endpoint['id']}")).status_code == 204
+    for key, path, body in (("one", "/v1/jobs", hooked), ("many", "/v1/jobs/batch", {"jobs": [hooked]})):
+        again = await idle.client.post(path, json=body, headers={"Idempotency-Key": key})
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true"), path
+        new = await idle.client.post(path, json=body, headers={"Idempotency-Key": f"{key} more"})
+        problem(new, 422, "validation-failed")

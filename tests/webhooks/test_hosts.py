@@ -46,6 +46,11 @@ def test_a_host_of_which_nothing_is_to_be_remembered_is_forgotten() -> None:
     hosts = Hosts()
     hosts["busy"].busy = 1
     hosts["failing"].note(0.0, answered=False)
+    hosts["over"].note(0.0, answered=False)
+    for _ in range(FAILURES):
+        hosts["resting"].note(0.0, answered=False)
     assert hosts["quiet"].room(0.0, 2) == 2
-    hosts.forget()
+    hosts.forget(REST - 1, {"failing", "quiet"})
+    assert hosts.found.keys() == {"busy", "failing", "resting"}
+    hosts.forget(REST, {"failing"})
     assert hosts.found.keys() == {"busy", "failing"}

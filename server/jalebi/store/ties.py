@@ -156,7 +156,7 @@ def tie(tx: Tx, new: Sequence[Job], pointers: Sequence[str], batch: NewBatch | N
         raise ValidationFailed(errors)
     tied: list[Job] = []
     waits: list[tuple[str, str]] = []
-    for job in new:
+    for job in map(_once, new):
         held = [after for after in job.ties.after if not _met(job, known[after])] if job.ties is not None else []
         waits += [(after, job.id) for after in held]
         tx.over |= {after: known[after] for after in held if known[after] in TERMINAL}
@@ -170,6 +170,12 @@ def tie(tx: Tx, new: Sequence[Job], pointers: Sequence[str], batch: NewBatch | N
             batch.id, tx.now, tx.number, text(batch.webhook), batch.last,
         )  # fmt: skip
     return tied
+
+
+def _once(job: Job) -> Job:
+    """Return the job with everything that it waits for named once."""
+    after = () if job.ties is None else tuple(dict.fromkeys(job.ties.after))
+    return job if job.ties is None or after == job.ties.after else replace(job, ties=replace(job.ties, after=after))
 
 
 def _met(job: Job, state: State) -> bool:

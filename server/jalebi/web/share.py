@@ -1,6 +1,8 @@
 """Share links over HTTP: making one, and the page, the stream and the status that whoever has it may see."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -69,26 +71,37 @@ async def watch(request: Request) -> Response:
     return page(request, "share/page.html", 200, PRIVATE, job=job, outlook=outlook, token=token)
 
 
+def _to_anywhere(view: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Let any site read why a view refuses, too."""
+
+    @wraps(view)
+    async def answered(request: Request) -> Response:
+        try:
+            return await view(request)
+        except Problem as problem:
+            answer = await on_problem(request, problem_of(problem))
+            answer.headers.update(_ANYWHERE)
+            return answer
+
+    return answered
+
+
+@_to_anywhere
 async def status(request: Request) -> Response:
     """`GET /share/{token}/status`: how the job is, for those who poll."""
-    try:
-        known_parameters(request.query_params)
-        job, outlook, _ = await _job(request)
-    except Problem as problem:
-        return await _refused(request, problem)
+    known_parameters(request.query_params)
+    job, outlook, _ = await _job(request)
     return json_answer(seen(job, outlook), 200, _ANYWHERE)
 
 
+@_to_anywhere
 async def events(request: Request) -> Response:
     """`GET /share/{token}/events`: the same as server-sent events, until the job or the link ends."""
     rooms = rooms_of(request)
-    try:
-        known_parameters(request.query_params, "after")
-        job, _, expires_at = await _job(request)
-        name, text = streams.begin(request)
-        after = (whole({name: text}, name) if text is not None else None) or 0
-    except Problem as problem:
-        return await _refused(request, problem)
+    known_parameters(request.query_params, "after")
+    job, _, expires_at = await _job(request)
+    name, text = streams.begin(request)
+    after = (whole({name: text}, name) if text is not None else None) or 0
     if job.terminal and after >= job.seq:
         return Response(status_code=204, headers=_ANYWHERE)
 
@@ -104,13 +117,11 @@ async def events(request: Request) -> Response:
     return stream
 
 
+@_to_anywhere
 async def picture(request: Request) -> Response:
     """`GET /share/{token}/badge.svg`: its badge."""
-    try:
-        known_parameters(request.query_params)
-        job, outlook, _ = await _job(request)
-    except Problem as problem:
-        return await _refused(request, problem)
+    known_parameters(request.query_params)
+    job, outlook, _ = await _job(request)
     return badge.of_job(request, job, outlook)
 
 
@@ -119,12 +130,6 @@ async def _job(request: Request) -> tuple[Job, Outlook, float]:
     job_id, expires_at = await rooms.shares.read(request.path_params["token"])
     job, outlook = await rooms.queue.get_with_outlook(job_id)
     return job, outlook, expires_at
-
-
-async def _refused(request: Request, problem: Problem) -> Response:
-    answer = await on_problem(request, problem_of(problem))
-    answer.headers.update(_ANYWHERE)
-    return answer
 
 
 def seen(job: Job, outlook: Outlook | None = None) -> dict[str, Any]:

@@ -78,10 +78,12 @@ class Deliveries:
 
     async def _begin_what_is_due(self) -> float:
         """Begin the tries for which there is room; return the seconds after which there may be more."""
-        self._hosts.forget()
         now, steady = self._store.clock(), self._steady()
         until = LOOK_AGAIN
-        for name, first in await self._store.read(deliveries.hosts):
+        pending = await self._store.read(deliveries.hosts)
+        if len(pending) < deliveries.MOST_HOSTS:  # else they are some of them only
+            self._hosts.forget(steady, {name for name, _ in pending})
+        for name, first in pending:
             host = self._hosts[name]
             if first > now or host.until > steady:
                 until = min(until, max(first - now, host.until - steady))

@@ -1,7 +1,7 @@
 """How often a message is tried, and which hosts are left alone for a while: no I/O, no clock."""
 
 import random as _random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,6 +61,13 @@ class Hosts:
     def __getitem__(self, name: str) -> Host:
         return self.found.setdefault(name, Host())
 
-    def forget(self) -> None:
-        """Forget those of which nothing is to be remembered."""
-        self.found = {name: host for name, host in self.found.items() if host.busy or host.failures}
+    def forget(self, now: float, pending: Collection[str]) -> None:
+        """Forget those of which nothing is to be remembered: for which nothing is pending or under way, at rest or not.
+
+        A host at rest is remembered until then, so that what comes meanwhile does not disturb it.
+        """
+        self.found = {
+            name: host
+            for name, host in self.found.items()
+            if host.busy or host.until > now or (host.failures and name in pending)
+        }
